@@ -1,0 +1,149 @@
+"""The ledger's rows as the services see them: frozen copies, never live objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.states import State
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What a run may use for its whole life: the code and the pack, by digest."""
+
+    adapter_digest: str
+    pack_version: str
+    pack_digest: str
+
+
+@dataclass(frozen=True)
+class NewClaim:
+    """A due CRM record on its way into the ledger. `reason` is set when it can't be filed as it is."""
+
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    crm_record_id: str
+    natural_key: str | None
+    payload: dict[str, Any]
+    due_on: date
+    reason: ReasonCode | None = None
+    reason_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim as it stands in the ledger."""
+
+    claim_id: str
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    crm_record_id: str
+    natural_key: str | None
+    payload: dict[str, Any]
+    payload_sha256: str
+    due_on: date
+    state: State
+    version: int
+    """Rises with every move; the compare-and-set compares it."""
+    attempts: int
+    """Begun since the claim came due or was redriven."""
+    reason: ReasonCode | None
+    reason_text: str | None
+    reference: str | None
+    reference_kind: str | None
+    run_id: str | None
+    """The last run that worked on it."""
+    bundle_digest: str | None
+    crm_version: int | None
+    """The `version` that the CRM was last told; None when it was never told."""
+    created_at: datetime
+    updated_at: datetime
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go at one claim by one run. What is None did not happen."""
+
+    attempt_id: int
+    claim_id: str
+    number: int
+    """1, 2, … over the claim's whole life."""
+    run_id: str
+    worker: str
+    pins: Pins
+    fencing_token: int
+    started_at: datetime
+    armed_at: datetime | None
+    sent_at: datetime | None
+    responded_at: datetime | None
+    response_status: int | None
+    ended_at: datetime | None
+    step: str | None
+    reason: ReasonCode | None
+    reason_text: str | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work with one portal account, for a time."""
+
+    lease_id: int
+    oem: str
+    dealer: str
+    run_id: str
+    worker: str
+    fencing_token: int
+    """Rises with every lease of every account; a write with an old token is refused."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class KeptArtifact:
+    """A piece of evidence that is durable."""
+
+    claim_id: str
+    attempt_id: int
+    name: str
+    media_type: str
+    key: str
+    """Where the evidence store has it."""
+    sha256: str
+    size: int
+    captured_at: datetime
+
+
+@dataclass(frozen=True)
+class Event:
+    """One link of a claim's hash chain."""
+
+    claim_id: str
+    sequence: int
+    at: datetime
+    actor: str
+    kind: str
+    from_state: State | None
+    to_state: State | None
+    run_id: str | None
+    fencing_token: int | None
+    details: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class DueWork:
+    """One unit of the queue: an account's claims of one period that still need work."""
+
+    oem: str
+    dealer: str
+    period: str
+    claims: int
+    oldest_due_at: datetime

@@ -1,0 +1,270 @@
+"""The small protocols between the services and the outside: CRM, portal, evidence store, secrets, ledger.
+
+Each has at least two implementations, but for the ledger: it is a port because services and `ledger` may not import each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.evidence import Artifact, FieldReadback
+from oem_submissions.domain.outcomes import Answer, Reference, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import (
+    Attempt,
+    Claim,
+    DueWork,
+    Event,
+    KeptArtifact,
+    Lease,
+    NewClaim,
+    Pins,
+)
+from oem_submissions.domain.states import State
+
+# --- CRM ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CrmFile:
+    """A file that hangs on a CRM record; its content is not fetched yet. Everything in it is untrusted."""
+
+    file_id: str
+    name: str
+    media_type: str
+    size: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class CrmRecord:
+    """A due claim as the CRM has it. Everything in it is untrusted."""
+
+    record_id: str
+    oem: str
+    dealer: str
+    claim_type: str
+    due_on: date
+    payload: dict[str, Any]
+    files: tuple[CrmFile, ...]
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class CrmOutcome:
+    """What we write on a CRM record. Equal outcomes written twice leave the record as written once."""
+
+    claim_id: str
+    status: str
+    """The ledger's `State`, as text."""
+    reference: str | None = None
+    reference_kind: str | None = None
+    reason_code: str | None = None
+    reason_text: str | None = None
+    evidence_url: str | None = None
+    evidence_digest: str | None = None
+    run_id: str | None = None
+    confirmed_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class CrmUnavailable(Exception):
+    """The CRM can't be reached, refuses us, or answers nonsense: one sentence. Nothing may be concluded from it."""
+
+
+class CrmFileRefused(Exception):
+    """A file is missing in the CRM, or larger than allowed: one sentence."""
+
+
+class CrmRecordConflict(Exception):
+    """The record holds another reference than the one to be written: one sentence. Nothing was overwritten."""
+
+
+class Crm(Protocol):
+    """The customer relationship management system that claims come from and outcomes go to."""
+
+    def due_records(self, modified_after: datetime | None = None) -> Iterator[CrmRecord]:
+        """Every record that is due and has no final outcome, oldest change first. Raises `CrmUnavailable`; never ends early in silence."""
+        ...
+
+    def download(self, file_id: str, max_bytes: int) -> bytes:
+        """A file's bytes. Raises `CrmFileRefused` or `CrmUnavailable`."""
+        ...
+
+    def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
+        """Write the outcome, idempotently, by the external id `claim_id`. Raises `CrmRecordConflict` or `CrmUnavailable`."""
+        ...
+
+    def read_outcome(self, record_id: str) -> CrmOutcome | None:
+        """What the record says now; None when it has no outcome. Raises `CrmUnavailable`."""
+        ...
+
+    def record_url(self, record_id: str) -> str:
+        """Where a person opens the record."""
+        ...
+
+
+# --- portal ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Account:
+    """A dealer's log-in at a portal. Never printed, never stored."""
+
+    oem: str
+    dealer: str
+    username: str
+    password: str = field(repr=False)
+    totp_secret: str | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a session is to file."""
+
+    claim_id: str
+    """Goes into the portal's "your reference" field where the form has one."""
+    claim: ClaimModel
+    natural_key: str
+    files: dict[str, bytes] = field(repr=False, default_factory=dict)
+    """By attachment name; the bytes have been checked against the claim's hashes."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A form that is filled, read back equal and photographed. Nothing was sent."""
+
+    readback: tuple[FieldReadback, ...]
+    artifacts: tuple[Artifact, ...]
+    text: str
+    """Visible text of the form's page, at most 64 kB."""
+    url: str
+    browser: str
+    """Name and version."""
+    viewport: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+
+
+class PortalSession(Protocol):
+    """One browser context, logged in to one account. Files one claim after the other."""
+
+    def prepare(self, submission: Submission) -> Prepared:
+        """All steps up to the picture before the click. Raises `StepFailed`; then nothing was filed."""
+        ...
+
+    def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
+        """Click once, and say what came of it. Raises nothing: what can't be told is an `Unknown` outcome.
+
+        `on_sent` is called just before the one submit request leaves; when it raises, the request is aborted.
+        """
+        ...
+
+
+class Portal(Protocol):
+    """One OEM's portal as a run sees it: adapter and pack, pinned."""
+
+    oem: str
+    pins: Pins
+
+    def session(self, account: Account) -> AbstractContextManager[PortalSession]:
+        """A session that logs in when it is first used, and leaves nothing behind."""
+        ...
+
+
+# --- evidence and secrets ----------------------------------------------------------------------------------------
+
+
+class EvidenceConflict(Exception):
+    """The key holds other bytes already; nothing was overwritten."""
+
+
+class EvidenceMissing(Exception):
+    """The store has nothing under the key."""
+
+
+class EvidenceUnavailable(Exception):
+    """The store can't be reached, or its disk is full."""
+
+
+class EvidenceStore(Protocol):
+    """Write-once storage of bytes by key (`a/b/c`)."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Durable when it returns. The same bytes again change nothing; others raise `EvidenceConflict`."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The bytes. Raises `EvidenceMissing`."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Every key that begins with `prefix`, sorted."""
+        ...
+
+
+class SecretMissing(Exception):
+    """A secret is not set: one sentence that names the variable."""
+
+
+class Secrets(Protocol):
+    """Where portal and CRM credentials come from."""
+
+    def get(self, name: str) -> str:
+        """The secret's value. Raises `SecretMissing`."""
+        ...
+
+    def find(self, name: str) -> str | None:
+        """The secret's value, or None when it is not set."""
+        ...
+
+
+# --- ledger ------------------------------------------------------------------------------------------------------
+
+
+class ReferenceTaken(Exception):
+    """Another claim of this OEM already holds the reference."""
+
+
+class Ledger(Protocol):
+    """What was filed. Every move is a compare-and-set, and appends to the claim's hash chain in the same transaction."""
+
+    # intake
+    def add_claim(self, new: NewClaim) -> Claim: ...
+    def claim_of_record(self, oem: str, crm_record_id: str) -> Claim | None: ...
+    def amend_claim(self, claim: Claim, new: NewClaim) -> Claim: ...
+
+    # queue
+    def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]: ...
+    def request_enqueue(self, oem: str, dealers: Sequence[str], period: str | None, by: str) -> int: ...
+    def record_tick(self, oem: str, source: str, scheduled_for: datetime, requested: int) -> None: ...
+
+    # work
+    def acquire_lease(self, oem: str, dealer: str, run_id: str, worker: str, seconds: float) -> Lease | None: ...
+    def renew_lease(self, lease: Lease, seconds: float) -> Lease: ...
+    def release_lease(self, lease: Lease) -> None: ...
+    def claims(self, oem: str, dealer: str, period: str) -> list[Claim]: ...
+    def claim(self, claim_id: str) -> Claim | None: ...
+    def start_attempt(self, claim: Claim, lease: Lease, pins: Pins) -> Attempt: ...
+    def keep_artifact(self, artifact: KeptArtifact) -> None: ...
+    def artifacts(self, claim_id: str) -> list[KeptArtifact]: ...
+    def attempts(self, claim_id: str) -> list[Attempt]: ...
+    def prepared(self, claim: Claim, attempt: Attempt, lease: Lease, details: dict[str, Any]) -> Claim: ...
+    def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim: ...
+    def record_sent(self, attempt: Attempt, wire: Wire) -> None: ...
+    def record_response(self, attempt: Attempt, wire: Wire) -> None: ...
+    def confirm(self, claim: Claim, attempt: Attempt, lease: Lease, reference: Reference) -> Claim: ...
+    def settle(
+        self, claim: Claim, attempt: Attempt, lease: Lease, to: State, reason: ReasonCode, text: str, step: str | None
+    ) -> Claim: ...
+    def recover(self, oem: str, dealer: str, actor: str) -> list[Claim]: ...
+    def sealed(self, claim: Claim, run_id: str, digest: str) -> Claim: ...
+    def synced(self, claim: Claim, run_id: str) -> Claim: ...
+
+    # reading
+    def events(self, claim_id: str) -> list[Event]: ...
+    def find(self, text: str) -> list[Claim]: ...
