@@ -1,0 +1,154 @@
+"""The fault knobs: one table of names and what each does, and the faults that are set. Where they bite is in `skin.py` and the skins."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from oem_submissions.simulator.database import Database
+from oem_submissions.simulator.truth import OEMS
+
+
+class FaultRefused(ValueError):
+    """A fault that can't be set; the text says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a fault does, for which portals, and how many seconds it lasts when nothing else is said."""
+
+    does: str
+    oems: tuple[str, ...] = OEMS
+    seconds: float | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "slow": Kind("every matching answer of the portal is delayed by `seconds` (3)", seconds=3.0),
+    "error_before_filing": Kind("the submit answers 500 and nothing is filed"),
+    "error_after_filing": Kind("the claim is filed, then the submit answers 500"),
+    "reset_before_filing": Kind("the submit's connection is reset (TCP RST) and nothing is filed"),
+    "reset_after_filing": Kind("the claim is filed, then the submit's connection is reset (TCP RST)"),
+    "lost_response": Kind("the claim is filed, but no answer comes until the client goes or `seconds` (600)", seconds=600.0),
+    "maintenance": Kind("every page is a maintenance page, HTTP 503"),
+    "login_refused": Kind("the log-in is refused although user and password are right"),
+    "mfa": Kind("after the password a mailed code is asked for, which nobody has"),
+    "session_expired": Kind("the session is over at the matching request; with `seconds`, after so many idle seconds"),
+    "session_elsewhere": Kind("the log-in finds another live session of the account", ("borealis",)),
+    "renamed_label": Kind("a label of the form reads differently"),
+    "moved_button": Kind("the submit button stands somewhere else on the page"),
+    "new_required_field": Kind("the form has a required field that was not there before"),
+    "new_hidden_input": Kind("the form has a hidden input that was not there before"),
+    "reference_missing": Kind("the claim is filed, but the confirmation shows no reference"),
+    "two_references": Kind("the claim is filed, but the confirmation shows a second, foreign reference"),
+    "draft_number": Kind("a draft is saved instead of filing, and the page shows the draft's number"),
+    "duplicate_answer": Kind("the claim is filed, but the answer says that it exists already, with its reference"),
+    "no_duplicate_check": Kind("a second claim for the same line is filed instead of refused", ("aurora",)),
+    "lying_success": Kind("the page shows a confirmation with a reference, but nothing is filed (cascade: HTTP 500)"),
+    "double_processing": Kind("one submit is filed twice, under two references, of which one is shown"),
+    "reference_later": Kind("the claim is filed without reference; the nightly run gives one, shown in the history"),
+    "posts_twice": Kind("the page's script sends the submit twice"),
+    "drops_filled_value": Kind("the VIN field keeps only what is typed key by key; a filled-in value is dropped"),
+    "history_empty": Kind("the history page lists nothing at all"),
+    "history_late": Kind("a filing appears in the history only `seconds` (3600) after it was filed", seconds=3600.0),
+    "history_error": Kind("the history page answers 500"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that is set. `times` is how often it still may fire at most in all, `seconds` is real time."""
+
+    id: int
+    oem: str
+    fault: str
+    match: str | None
+    times: int | None
+    seconds: float | None
+    probability: float | None
+    seed: int | None
+    draws: int
+    fired: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds, the kind's own unless the fault says otherwise."""
+        return self.seconds if self.seconds is not None else KINDS[self.fault].seconds or 0.0
+
+
+class Faults:
+    """The faults that are set; they survive a restart."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def set(
+        self,
+        oem: str,
+        fault: str,
+        match: str | None = None,
+        times: int | None = None,
+        seconds: float | None = None,
+        probability: float | None = None,
+        seed: int | None = None,
+    ) -> Fault:
+        """Sets a fault. Raises `FaultRefused` when there is no such fault, or not for that portal."""
+        if oem not in OEMS:
+            raise FaultRefused(f"there is no portal {oem!r}; there are {', '.join(OEMS)}")
+        if fault not in KINDS:
+            raise FaultRefused(f"there is no fault {fault!r}; there are {', '.join(KINDS)}")
+        if oem not in KINDS[fault].oems:
+            raise FaultRefused(f"the fault {fault!r} makes no sense for {oem}; it is for {', '.join(KINDS[fault].oems)}")
+        if probability is not None and not 0 <= probability <= 1:
+            raise FaultRefused(f"the probability {probability} is not between 0 and 1")
+        if times is not None and times < 1:
+            raise FaultRefused(f"a fault that fires {times} times is no fault")
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO faults (oem, fault, match, times, seconds, probability, seed) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " RETURNING *",
+                (oem, fault, match, times, seconds, probability, seed),
+            ).fetchone()
+            return Fault(**dict(row))
+
+    def all(self) -> list[Fault]:
+        """Every fault that is set, also the used-up ones."""
+        return [Fault(**dict(row)) for row in self._database.rows("SELECT * FROM faults ORDER BY id")]
+
+    def clear(self, oem: str | None = None) -> None:
+        """Takes the faults of a portal away, or all."""
+        self._database.write("DELETE FROM faults WHERE ? IS NULL OR oem = ?", oem, oem)
+
+    def take(self, oem: str, name: str, texts: Iterable[str]) -> Fault | None:
+        """The fault of that name that bites here, if one does; it has then fired once more."""
+        lowered = [text.lower() for text in texts]
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                "SELECT * FROM faults WHERE oem = ? AND fault = ? AND (times IS NULL OR fired < times) ORDER BY id",
+                (oem, name),
+            ).fetchall()
+            for row in found:
+                fault = Fault(**dict(row))
+                if fault.match and not any(fault.match.lower() in text for text in lowered):
+                    continue
+                if self._bites(connection, fault):
+                    return fault
+        return None
+
+    def _bites(self, connection: sqlite3.Connection, fault: Fault) -> bool:
+        bites = fault.probability is None or self._draw(fault) < fault.probability
+        connection.execute(
+            "UPDATE faults SET draws = draws + 1, fired = fired + ? WHERE id = ?", (int(bites), fault.id)
+        )
+        return bites
+
+    @staticmethod
+    def _draw(fault: Fault) -> float:
+        # Seed and number of the draw, not a generator in memory: the same seed gives the same faults after a restart too.
+        return random.Random(f"{fault.seed}:{fault.draws}").random() if fault.seed is not None else random.random()
+
+    def as_json(self) -> dict[str, Any]:
+        """What is set, and the table of what there is."""
+        return {"faults": [f.__dict__ for f in self.all()], "kinds": {name: kind.does for name, kind in KINDS.items()}}
