@@ -1,6 +1,6 @@
 """Aurora Motors, "AuroraDealer.Net": a server-rendered portal of the early 2000s for warranty claims.
 
-One long form, a native `confirm()`, draft buttons beside the real one, the claim number in a table beside other numbers.
+One long form, a native `confirm()`, draft buttons beside the real one, the number in a table beside others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from oem_submissions.simulator.accounts import Account
-from oem_submissions.simulator.skin import Outcome, Skin, Visit, page_of
+from oem_submissions.simulator.skin import FORM_FAULTS, Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import NewFiling
 from oem_submissions.simulator.uploads import faults_of
 
@@ -89,7 +89,8 @@ class Aurora(Skin):
         return self.no_session(visit)
 
     async def _login(self, visit: Visit) -> Response:
-        account = self.world.accounts.check(self.oem, visit.values.get("userid", "").strip(), visit.values.get("password", ""))
+        user, password = visit.values.get("userid", "").strip(), visit.values.get("password", "")
+        account = self.world.accounts.check(self.oem, user, password)
         if account is None or visit.fault("login_refused"):
             refusal = "AUR-001 The User ID or password is incorrect."
             return self.page("login.html", visit, error=refusal, notice="")
@@ -135,7 +136,7 @@ class Aurora(Skin):
     def _form(self, visit: Visit, values: dict[str, str], errors: list[str], notice: str = "") -> Response:
         return self.page(
             "claim.html", visit, values=values, errors=errors, notice=notice,
-            coverages=COVERAGES, faults=visit.form_faults(), had_files=bool(visit.files),
+            coverages=COVERAGES, faults=visit.form_faults(*FORM_FAULTS), had_files=bool(visit.files),
         )  # fmt: skip
 
     async def _draft(self, visit: Visit) -> Response:
@@ -168,14 +169,13 @@ class Aurora(Skin):
             return self._form(visit, visit.values, [_duplicate(outcome.duplicate_of)])
         now = self.world.clock.now()
         return self.page(
-            "confirmation.html", visit, claim=new, outcome=outcome, batch=f"WB-{now:%Y}-{now:%j}-{len(new.dealer):02d}",
-            form_errors=[],
+            "confirmation.html", visit, claim=new, outcome=outcome, batch=f"WB-{now:%Y-%j}-{visit.post_id or 0:03d}",
         )  # fmt: skip
 
     def _errors(self, visit: Visit) -> list[str]:
         values = {k: v.strip() for k, v in visit.values.items()}
         required = dict(REQUIRED)
-        if visit.fault("new_required_field"):
+        if "tax_jurisdiction" in values or visit.fault("new_required_field"):
             required["tax_jurisdiction"] = "Tax jurisdiction"
         errors = [f"AUR-100 {label} is required" for name, label in required.items() if not values.get(name)]
         errors += [_FILE_FAULTS[what].format(name) for what, name in faults_of(visit.files)]

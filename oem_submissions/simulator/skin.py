@@ -30,7 +30,14 @@ from oem_submissions.simulator.uploads import File, read_file
 
 HERE = Path(__file__).parent
 HISTORY_ROWS = 10
-FORM_FAULTS = ("renamed_label", "moved_button", "new_required_field", "new_hidden_input", "posts_twice", "drops_filled_value")
+FORM_FAULTS = (
+    "renamed_label",
+    "moved_button",
+    "new_required_field",
+    "new_hidden_input",
+    "posts_twice",
+    "drops_filled_value",
+)
 
 
 @dataclass
@@ -68,9 +75,9 @@ class Visit:
             self.fired[name] = fault
         return self.fired[name]
 
-    def form_faults(self) -> set[str]:
-        """The faults that change how this form looks."""
-        return {name for name in FORM_FAULTS if self.fault(name)}
+    def form_faults(self, *names: str) -> set[str]:
+        """The faults among `names` that change how this page looks."""
+        return {name for name in names if self.fault(name)}
 
     @property
     def who(self) -> Session:
