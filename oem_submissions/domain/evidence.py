@@ -44,3 +44,43 @@ class FieldReadback:
     def equal(self) -> bool:
         """Whether the page holds what was to be filed."""
         return self.expected == self.actual
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What `submission.json` of a bundle says. Times are aware UTC; None means that it did not happen."""
+
+    claim_id: str
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    natural_key: str
+    crm_record_id: str
+    payload_sha256: str
+    outcome: str
+    """`CONFIRMED`, or `REJECTED`: the portal refused it and nothing was filed."""
+    reason: str | None
+    reason_text: str | None
+    reference: str | None
+    reference_kind: str | None
+    reference_raw_text: str | None
+    reference_span: tuple[int, int] | None
+    run_id: str
+    worker: str
+    attempt: int
+    fencing_token: int
+    adapter_digest: str
+    pack_version: str
+    pack_digest: str
+    started_at: datetime
+    armed_at: datetime
+    sent_at: datetime | None
+    responded_at: datetime | None
+    response_status: int | None
+    settled_at: datetime
+    """When the outcome was committed to the ledger."""
+    browser: str
+    viewport: str
+    form_url: str
+    """Of the page that was submitted."""

@@ -31,6 +31,8 @@ class NewClaim:
     natural_key: str | None
     payload: dict[str, Any]
     due_on: date
+    source_sha256: str
+    """Of the record as the CRM has it, files included: equal means that nothing was corrected."""
     reason: ReasonCode | None = None
     reason_text: str | None = None
 
@@ -48,6 +50,7 @@ class Claim:
     natural_key: str | None
     payload: dict[str, Any]
     payload_sha256: str
+    source_sha256: str
     due_on: date
     state: State
     version: int
@@ -147,3 +150,15 @@ class DueWork:
     period: str
     claims: int
     oldest_due_at: datetime
+
+
+@dataclass(frozen=True)
+class EnqueueRequest:
+    """Somebody asked for an OEM's due work to be put in the queue."""
+
+    request_id: int
+    oem: str
+    dealers: tuple[str, ...]
+    """All, when empty."""
+    period: str | None
+    requested_by: str

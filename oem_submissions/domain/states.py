@@ -51,8 +51,17 @@ FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})
 """In these states the filing exists and its reference is known."""
 HELD = frozenset({S.OUTCOME_UNKNOWN, S.RECONCILING, S.PROVEN_ABSENT, S.NEEDS_REVIEW, S.AWAITING_REFERENCE})
 """In these states a look-up or a person decides; nothing files."""
+NEEDS_WORKER = frozenset({S.READY, S.PREPARED, S.ARMED})
+"""In these states a worker with the portal account's lease has something to do, if only to put a lost one's work right."""
 TOLD_TO_CRM = frozenset({S.REJECTED, S.DEAD, S.WITHDRAWN, S.SYNCED}) | HELD
 """Every state in which the dealer must see in the CRM where the claim stands. `SEALED` becomes `SYNCED` by that write."""
+
+
+def crm_status(state: State) -> str:
+    """The state in the words of the dealer's CRM."""
+    if state in FILED:
+        return "FILED"
+    return "HELD" if state in HELD else str(state)
 
 
 def may_move(source: State, target: State) -> bool:

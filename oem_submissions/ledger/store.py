@@ -1,0 +1,469 @@
+"""The ledger's writes: intake, attempts, the moves of a claim. Every move is one compare-and-set and one event, in one transaction.
+
+Leases are in `leases`, reads in `reading`; this class is the one face of all three.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.failures import LeaseLost, StateConflict
+from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
+from oem_submissions.domain.outcomes import Reference, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewClaim, Pins
+from oem_submissions.domain.states import State, after_failed_attempt, may_move
+from oem_submissions.ledger import leases as lease_sql
+from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
+from oem_submissions.ledger.tables import (
+    artifacts,
+    attempts,
+    claim_terms,
+    claims,
+    dealers,
+    enqueue_requests,
+    ticks,
+)
+from oem_submissions.ports import ReferenceTaken
+
+_TERM_FIELDS = ("repair_order", "vin", "vendor_invoice")
+
+
+def ledger_engine(url: str) -> Engine:
+    """An engine for a `postgresql://` URL: psycopg 3, short-lived connections checked before use, times in UTC."""
+    driver_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(
+        driver_url,
+        pool_pre_ping=True,
+        pool_size=5,
+        connect_args={"options": "-c timezone=UTC -c statement_timeout=30000", "connect_timeout": 10},
+    )
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock: the only clock that leases and moves are judged by."""
+    return connection.execute(select(func.clock_timestamp())).scalar_one()
+
+
+class Ledger(LedgerReader):
+    """What was filed. Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more."""
+
+    def __init__(self, engine: Engine, attempts_budget: int = 3) -> None:
+        super().__init__(engine)
+        self._budget = attempts_budget
+
+    # --- intake ---------------------------------------------------------------------------------------------------
+
+    def add_claim(self, new: NewClaim, actor: str = "intake") -> Claim:
+        """Take a CRM record in, as `READY`, or as `DEAD` when it can't be filed as it is. Idempotent by record.
+
+        A natural key that another claim holds makes it `DEAD` with `CRM_CONFLICT`: one business claim, one row.
+        """
+        try:
+            return self._insert_claim(new, actor)
+        except IntegrityError:
+            if (known := self.claim_of_record(new.oem, new.crm_record_id)) is not None:
+                return known
+            return self._insert_claim(self._in_conflict(new), actor)
+
+    def _in_conflict(self, new: NewClaim) -> NewClaim:
+        text = f"Another CRM record already carries this claim ({new.natural_key})."
+        return NewClaim(**{**_fields(new), "natural_key": None, "reason": ReasonCode.CRM_CONFLICT, "reason_text": text})
+
+    def _insert_claim(self, new: NewClaim, actor: str) -> Claim:
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            row = connection.execute(
+                insert(claims)
+                .values(
+                    claim_id=claim_id(new.oem, new.crm_record_id),
+                    oem=new.oem,
+                    crm_record_id=new.crm_record_id,
+                    version=1,
+                    created_at=now,
+                    updated_at=now,
+                    **_intake_values(new),
+                )
+                .returning(*claims.c)
+            ).one()
+            claim = claim_of(row)
+            _remember_terms(connection, claim)
+            connection.execute(upsert(dealers).values(oem=new.oem, dealer=new.dealer).on_conflict_do_nothing())
+            details = {"payload_sha256": claim.payload_sha256, "reason": new.reason, "text": new.reason_text}
+            append_event(connection, claim.claim_id, now, actor, "taken_in", None, claim.state, details)
+            return claim
+
+    def amend_claim(self, claim: Claim, new: NewClaim, actor: str = "intake") -> Claim:
+        """Replace the payload of a claim that is `READY` or `DEAD`: the CRM's record was corrected. A `DEAD` one lives again.
+
+        Raises `StateConflict` when a worker has it.
+        """
+        try:
+            return self._amend(claim, new, actor)
+        except IntegrityError:
+            return self._amend(claim, self._in_conflict(new), actor)
+
+    def _amend(self, claim: Claim, new: NewClaim, actor: str) -> Claim:
+        if claim.state not in (State.READY, State.DEAD):
+            raise StateConflict(f"Claim {claim.claim_id} is {claim.state}: its payload can't change any more.")
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            values = {**_intake_values(new), "attempts": 0}
+            amended = _compare_and_set(connection, claim, values, now)
+            _remember_terms(connection, amended)
+            details = {
+                "payload_sha256": amended.payload_sha256,
+                "was": claim.payload_sha256,
+                "reason": new.reason,
+                "text": new.reason_text,
+            }
+            append_event(connection, claim.claim_id, now, actor, "amended", claim.state, amended.state, details)
+            return amended
+
+    # --- queue ----------------------------------------------------------------------------------------------------
+
+    def request_enqueue(self, oem: str, dealers: tuple[str, ...], period: str | None, by: str) -> int:
+        """Ask the queue for an OEM's due work; a sensor answers. Returns the request's id."""
+        with self._engine.begin() as connection:
+            values = {"oem": oem, "dealers": list(dealers), "period": period, "requested_by": by}
+            return connection.execute(
+                insert(enqueue_requests).values(values).returning(enqueue_requests.c.request_id)
+            ).scalar_one()
+
+    def record_tick(self, oem: str, source: str, scheduled_for: datetime, requested: int) -> None:
+        """Note that a schedule was evaluated, also when nothing was due."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(ticks).values(oem=oem, source=source, scheduled_for=scheduled_for, requested=requested)
+            )
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    def acquire_lease(self, oem: str, dealer: str, run_id: str, worker: str, seconds: float) -> Lease | None:
+        """The right to use the account for `seconds`; None while another worker holds it."""
+        with self._engine.begin() as connection:
+            return lease_sql.acquire(connection, oem, dealer, run_id, worker, seconds)
+
+    def renew_lease(self, lease: Lease, seconds: float) -> Lease:
+        """Heartbeat. Raises `LeaseLost` when it has expired or was released."""
+        with self._engine.begin() as connection:
+            return lease_sql.renew(connection, lease, seconds)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the account back; nothing happens when it was lost already."""
+        with self._engine.begin() as connection:
+            lease_sql.release(connection, lease)
+
+    def recover(self, lease: Lease) -> list[Claim]:
+        """Put right what a lost worker of this account left behind; the claims that were moved.
+
+        We hold the account's only lease, so whatever is under way under an older token is nobody's: before the click it
+        becomes `READY` again (within the budget), past it `OUTCOME_UNKNOWN`, and nothing clicks again.
+        """
+        moved = []
+        for claim, attempt in self.unfinished(lease):
+            armed = claim.state is State.ARMED
+            reason = ReasonCode.WORKER_LOST_POST_INTENT if armed else ReasonCode.WORKER_LOST_PRE_INTENT
+            target = State.OUTCOME_UNKNOWN if armed else after_failed_attempt(reason, claim.attempts, self._budget)
+            side = "after the click was armed" if armed else "before the click"
+            text = f"Run {attempt.run_id} on {attempt.worker} was lost {side}."
+            moved.append(self.settle(claim, attempt, lease, target, reason, text, None))
+        return moved
+
+    # --- attempts -------------------------------------------------------------------------------------------------
+
+    def start_attempt(self, claim: Claim, lease: Lease, pins: Pins) -> tuple[Claim, Attempt]:
+        """Begin one go at a `READY` claim."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            if claim.state is not State.READY:
+                raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not READY: it is not attempted.")
+            values = {"attempts": claim.attempts + 1, "run_id": lease.run_id}
+            started = _compare_and_set(connection, claim, values, now, lease_sql.is_live(lease))
+            number = select(func.coalesce(func.max(attempts.c.number), 0) + 1).where(
+                attempts.c.claim_id == claim.claim_id
+            )
+            row = connection.execute(
+                insert(attempts)
+                .values(
+                    claim_id=claim.claim_id,
+                    number=number.scalar_subquery(),
+                    run_id=lease.run_id,
+                    worker=lease.worker,
+                    fencing_token=lease.fencing_token,
+                    started_at=now,
+                    **asdict(pins),
+                )
+                .returning(*attempts.c)
+            ).one()
+            attempt = attempt_of(row)
+            details = {"attempt": attempt.number, **asdict(pins)}
+            _log(connection, claim, now, lease, "attempt_started", None, details)
+            return started, attempt
+
+    def keep_artifact(self, artifact: KeptArtifact, lease: Lease) -> None:
+        """Note a piece of evidence that the store holds. The same piece twice is noted once."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            self._fence(connection, lease)
+            added = connection.execute(
+                upsert(artifacts).values(**asdict(artifact)).on_conflict_do_nothing().returning(artifacts.c.name)
+            ).one_or_none()
+            if added is not None:
+                details = {"name": artifact.name, "sha256": artifact.sha256, "size": artifact.size, "key": artifact.key}
+                append_event(
+                    connection, artifact.claim_id, now, lease.worker, "evidence_kept", None, None, details, lease
+                )
+
+    def prepared(self, claim: Claim, attempt: Attempt, lease: Lease, facts: dict[str, Any]) -> Claim:
+        """`READY` → `PREPARED`: the form is filled and read back, its evidence is durable. `facts` go to the bundle."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            moved = self._move(connection, claim, State.PREPARED, now, lease, {}, facts, lease_sql.is_live(lease))
+            _on_attempt(connection, attempt, facts=facts)
+            return moved
+
+    def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim:
+        """`PREPARED` → `ARMED`, durable before the click. One statement checks state, payload, fencing token and that the
+        lease outlives the longest click allowed.
+
+        Raises `LeaseLost` or `StateConflict`; then nothing may be clicked.
+        """
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            shot = uuid.uuid4().hex
+            guards = (
+                lease_sql.is_live(lease, click_seconds),
+                claims.c.payload_sha256 == claim.payload_sha256,
+                _has_artifacts(attempt, PRE_SUBMIT),
+            )
+            armed = self._move(
+                connection, claim, State.ARMED, now, lease, {}, {"shot": shot, "attempt": attempt.number}, *guards
+            )
+            _on_attempt(connection, attempt, armed_at=now)
+            return armed
+
+    def record_sent(self, attempt: Attempt, lease: Lease, wire: Wire) -> None:
+        """Note, durably, that the one submit request is about to leave.
+
+        Raises `LeaseLost` when the lease is not live or the attempt has sent already; then it must not leave.
+        """
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            sent = connection.execute(
+                update(attempts)
+                .where(
+                    attempts.c.attempt_id == attempt.attempt_id,
+                    attempts.c.armed_at.is_not(None),
+                    attempts.c.sent_at.is_(None),
+                    attempts.c.ended_at.is_(None),
+                    lease_sql.is_live(lease),
+                )
+                .values(sent_at=now)
+            )
+            if sent.rowcount != 1:
+                raise LeaseLost(f"Claim {attempt.claim_id}: the submit request may not leave; the lease is gone or it was sent.")
+            details = {"method": wire.method, "path": wire.path, "body_sha256": wire.body_sha256}
+            append_event(connection, attempt.claim_id, now, lease.worker, "sent", None, None, details, lease)
+
+    def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire) -> None:
+        """Note what came back, or that nothing did."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            _on_attempt(connection, attempt, responded_at=wire.responded_at, response_status=wire.status)
+            kind = "response" if wire.responded_at else "no_response"
+            details = {"status": wire.status, "blocked": wire.blocked, "sent": wire.sent_at is not None}
+            append_event(connection, attempt.claim_id, now, lease.worker, kind, None, None, details, lease)
+
+    def confirm(self, claim: Claim, attempt: Attempt, lease: Lease, reference: Reference) -> Claim:
+        """`ARMED` → `CONFIRMED`: one reference, new to the ledger, and both shots durable.
+
+        Raises `ReferenceTaken` when another claim of the OEM holds the reference.
+        """
+        try:
+            with self._engine.begin() as connection:
+                now = database_now(connection)
+                values = {
+                    "reference": reference.value,
+                    "reference_kind": reference.kind,
+                    "confirmed_at": now,
+                    "reason": None,
+                    "reason_text": None,
+                }
+                guards = (lease_sql.is_newest(lease), _has_artifacts(attempt, PRE_SUBMIT, POST_CONFIRM))
+                details = {"reference": reference.value, "kind": reference.kind}
+                confirmed = self._move(connection, claim, State.CONFIRMED, now, lease, values, details, *guards)
+                facts = {"reference": {**asdict(reference), "span": list(reference.span)}}
+                _on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts + facts)
+                _remember_terms(connection, confirmed)
+                return confirmed
+        except IntegrityError as error:
+            raise ReferenceTaken(
+                f"Reference {reference.value} already belongs to another claim of {claim.oem}."
+            ) from error
+
+    def settle(
+        self,
+        claim: Claim,
+        attempt: Attempt,
+        lease: Lease,
+        to: State,
+        reason: ReasonCode,
+        text: str,
+        step: str | None,
+    ) -> Claim:
+        """End an attempt that did not confirm: move the claim (or leave it `READY`) with the reason. Text is cut at 2,000 characters."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            values = {"reason": reason, "reason_text": text[:2000]}
+            details = {"reason": reason, "text": text[:2000], "step": step, "attempt": attempt.number}
+            guard = lease_sql.is_newest(lease)
+            if claim.state is to:
+                settled = _compare_and_set(connection, claim, values, now, guard)
+                _log(connection, claim, now, lease, "attempt_failed", None, details)
+            else:
+                settled = self._move(connection, claim, to, now, lease, values, details, guard)
+            _on_attempt(connection, attempt, ended_at=now, step=step, reason=reason, reason_text=text[:2000])
+            return settled
+
+    # --- after the filing -----------------------------------------------------------------------------------------
+
+    def sealed(self, claim: Claim, run_id: str, digest: str, actor: str) -> Claim:
+        """The bundle is stored and read back: `CONFIRMED` → `SEALED`; any other state keeps it and has the bundle noted."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            values: dict[str, Any] = {"bundle_digest": digest}
+            target = State.SEALED if claim.state is State.CONFIRMED else claim.state
+            sealed = _compare_and_set(connection, claim, {**values, "state": target}, now)
+            append_event(
+                connection, claim.claim_id, now, actor, "sealed", claim.state, target, {"digest": digest}, run_id=run_id
+            )
+            return sealed
+
+    def synced(self, claim: Claim, run_id: str | None, actor: str) -> Claim:
+        """The CRM has been told where the claim stands, and read back: `SEALED` → `SYNCED`, any other state is noted."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            target = State.SYNCED if claim.state is State.SEALED else claim.state
+            values = {"state": target, "crm_version": claim.version + 1}
+            synced = _compare_and_set(connection, claim, values, now)
+            details = {"record": claim.crm_record_id}
+            append_event(connection, claim.claim_id, now, actor, "crm_told", claim.state, target, details, run_id=run_id)
+            return synced
+
+    # --- the one move ---------------------------------------------------------------------------------------------
+
+    def _move(
+        self,
+        connection: Connection,
+        claim: Claim,
+        to: State,
+        now: datetime,
+        lease: Lease,
+        values: dict[str, Any],
+        details: dict[str, Any],
+        *guards: ColumnElement[bool],
+    ) -> Claim:
+        if not may_move(claim.state, to):
+            raise StateConflict(f"Claim {claim.claim_id} may not move from {claim.state} to {to}.")
+        moved = _compare_and_set(connection, claim, {**values, "state": to, "run_id": lease.run_id}, now, *guards)
+        append_event(
+            connection, claim.claim_id, now, lease.worker, "moved", claim.state, to, details, lease
+        )
+        return moved
+
+    def _fence(self, connection: Connection, lease: Lease) -> None:
+        if not connection.execute(select(lease_sql.is_newest(lease))).scalar_one():
+            raise LeaseLost(f"{lease.oem}/{lease.dealer}: another worker has taken the account over from {lease.worker}.")
+
+
+def _compare_and_set(
+    connection: Connection, claim: Claim, values: dict[str, Any], now: datetime, *guards: ColumnElement[bool]
+) -> Claim:
+    """Change the row only if nobody has since it was read, and every guard holds, in one statement."""
+    row = connection.execute(
+        update(claims)
+        .where(
+            claims.c.claim_id == claim.claim_id,
+            claims.c.state == claim.state,
+            claims.c.version == claim.version,
+            *guards,
+        )
+        .values(version=claim.version + 1, updated_at=now, **values)
+        .returning(*claims.c)
+    ).one_or_none()
+    if row is not None:
+        return claim_of(row)
+    current = connection.execute(
+        select(claims.c.state, claims.c.version).where(claims.c.claim_id == claim.claim_id)
+    ).one_or_none()
+    if current is None or (current.state, current.version) != (claim.state, claim.version):
+        found = "gone" if current is None else f"{current.state} (version {current.version})"
+        raise StateConflict(f"Claim {claim.claim_id} was {claim.state} (version {claim.version}), it is now {found}.")
+    raise LeaseLost(f"Claim {claim.claim_id}: the ledger refused the write; the lease has expired, or its evidence is not durable.")
+
+
+def _has_artifacts(attempt: Attempt, *names: str) -> ColumnElement[bool]:
+    kept = select(func.count()).where(artifacts.c.attempt_id == attempt.attempt_id, artifacts.c.name.in_(names))
+    return kept.scalar_subquery() == len(names)
+
+
+def _on_attempt(connection: Connection, attempt: Attempt, **values: Any) -> None:
+    connection.execute(update(attempts).where(attempts.c.attempt_id == attempt.attempt_id).values(**values))
+
+
+def _log(
+    connection: Connection, claim: Claim, now: datetime, lease: Lease, kind: str, to: State | None, details: dict[str, Any]
+) -> None:
+    append_event(connection, claim.claim_id, now, lease.worker, kind, None, to, details, lease)
+
+
+def _fields(new: NewClaim) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in NewClaim.__dataclass_fields__}
+
+
+def _intake_values(new: NewClaim) -> dict[str, Any]:
+    return {
+        "dealer": new.dealer,
+        "period": new.period,
+        "claim_type": new.claim_type,
+        "natural_key": new.natural_key,
+        "payload": new.payload,
+        "payload_sha256": sha256_hex(canonical_json(new.payload)),
+        "source_sha256": new.source_sha256,
+        "due_on": new.due_on,
+        "state": State.READY if new.reason is None else State.DEAD,
+        "reason": new.reason,
+        "reason_text": new.reason_text,
+    }
+
+
+def _remember_terms(connection: Connection, claim: Claim) -> None:
+    found = {claim.claim_id, claim.crm_record_id, claim.reference, *(claim.payload.get(name) for name in _TERM_FIELDS)}
+    rows = [{"claim_id": claim.claim_id, "term": term.strip().upper()} for term in _texts(found)]
+    connection.execute(upsert(claim_terms).values(rows).on_conflict_do_nothing())
+
+
+def _texts(values: set[Any]) -> Iterator[str]:
+    return (value for value in values if isinstance(value, str) and 0 < len(value.strip()) <= 200)
+
+
+@contextmanager
+def open_ledger(url: str, attempts_budget: int = 3) -> Iterator[Ledger]:
+    """A ledger on a database, closed at the end."""
+    engine = ledger_engine(url)
+    try:
+        yield Ledger(engine, attempts_budget)
+    finally:
+        engine.dispose()

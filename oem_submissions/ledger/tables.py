@@ -1,0 +1,213 @@
+"""The declared schema. The migrations must lead to exactly this; a test compares them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Moment = DateTime(timezone=True)
+
+fencing_tokens = Sequence("fencing_tokens", metadata=metadata)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("claim_id", Text, primary_key=True),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("claim_type", Text, nullable=False),
+    Column("crm_record_id", Text, nullable=False),
+    # The business identity. Unique over all queues, runs, backfills and time: two rows for one claim can't exist.
+    # Null while the CRM's record is not a valid claim.
+    Column("natural_key", Text, unique=True),
+    Column("payload", JSONB, nullable=False),
+    Column("payload_sha256", Text, nullable=False),
+    Column("source_sha256", Text, nullable=False),
+    Column("due_on", Date, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Column("reason_text", Text),
+    Column("reference", Text),
+    Column("reference_kind", Text),
+    Column("run_id", Text),
+    Column("bundle_digest", Text),
+    Column("crm_version", Integer),
+    Column("created_at", _Moment, nullable=False),
+    Column("updated_at", _Moment, nullable=False),
+    Column("confirmed_at", _Moment),
+    UniqueConstraint("oem", "crm_record_id"),
+    CheckConstraint("state = 'DEAD' OR natural_key IS NOT NULL", name="identified"),
+    CheckConstraint("state NOT IN ('CONFIRMED', 'SEALED', 'SYNCED') OR reference IS NOT NULL", name="referenced"),
+    CheckConstraint("state NOT IN ('SEALED', 'SYNCED') OR bundle_digest IS NOT NULL", name="evidenced"),
+    Index("ix_claims_partition", "oem", "dealer", "period"),
+    Index("ix_claims_state", "oem", "state"),
+    Index("ix_claims_updated_at", "updated_at"),
+    # One reference belongs to one claim of an OEM.
+    Index("uq_claims_oem_reference", "oem", "reference", unique=True, postgresql_where=text("reference IS NOT NULL")),
+)
+
+claim_terms = Table(
+    "claim_terms",
+    metadata,
+    Column("term", Text, primary_key=True),
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), primary_key=True),
+)
+"""What a claim can be looked up by, in capitals: ids, reference, repair order, VIN, invoice."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("adapter_digest", Text, nullable=False),
+    Column("pack_version", Text, nullable=False),
+    Column("pack_digest", Text, nullable=False),
+    Column("fencing_token", BigInteger, nullable=False),
+    Column("started_at", _Moment, nullable=False),
+    Column("armed_at", _Moment),
+    Column("sent_at", _Moment),
+    Column("responded_at", _Moment),
+    Column("response_status", Integer),
+    Column("ended_at", _Moment),
+    Column("step", Text),
+    Column("reason", Text),
+    Column("reason_text", Text),
+    Column("facts", JSONB, nullable=False, server_default="{}"),
+    UniqueConstraint("claim_id", "number"),
+    CheckConstraint("sent_at IS NULL OR armed_at IS NOT NULL", name="armed_before_sent"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("attempt_id", BigInteger, ForeignKey("attempts.attempt_id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), nullable=False, index=True),
+    Column("media_type", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("captured_at", _Moment, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("run_id", Text),
+    Column("fencing_token", BigInteger),
+    Column("details", JSONB, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""Append-only (a trigger refuses the rest), a hash chain per claim. The state columns of `claims` are a cache of it."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("lease_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("fencing_token", BigInteger, nullable=False, unique=True),
+    Column("acquired_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("released_at", _Moment),
+    # Two workers on one portal account: forbidden here, not by anybody's good manners.
+    Index("uq_leases_held", "oem", "dealer", unique=True, postgresql_where=text("released_at IS NULL")),
+    Index("ix_leases_account", "oem", "dealer", "fencing_token"),
+)
+
+lease_log = Table(
+    "lease_log",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("fencing_token", BigInteger, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+)
+"""Append-only: acquired, renewed, released, expired. Overlaps and orphans are computed from it."""
+
+dealers = Table(
+    "dealers",
+    metadata,
+    Column("oem", Text, primary_key=True),
+    Column("dealer", Text, primary_key=True),
+    Column("name", Text),
+    Column("pilot", Boolean, nullable=False, server_default="false"),
+    Column("first_seen_at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+)
+
+enqueue_requests = Table(
+    "enqueue_requests",
+    metadata,
+    Column("request_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("oem", Text, nullable=False),
+    Column("dealers", ARRAY(Text), nullable=False),
+    Column("period", Text),
+    Column("requested_by", Text, nullable=False),
+)
+"""Append-only: what `oem-submissions enqueue` asked for. A sensor reads it by cursor and puts the runs in the queue."""
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("tick_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("oem", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("scheduled_for", _Moment, nullable=False),
+    Column("requested", Integer, nullable=False),
+    Index("ix_ticks_oem_at", "oem", "at"),
+)
+"""Append-only: every evaluation of a schedule, also when nothing was due."""
+
+APPEND_ONLY = (events, lease_log, enqueue_requests, ticks)

@@ -1,0 +1,126 @@
+"""One frozen `Settings`, read from the environment when called, never at import. `.env.example` lists every variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+PREFIX = "OEM_SUBMISSIONS_"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """A variable is missing or malformed: one sentence that names it and says what it should be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything is, and how patient we are. Secrets are not in here: they come through the `Secrets` port."""
+
+    home: Path
+    """Data of this machine: embedded database, evidence, logs."""
+    selectors: Path
+    database_url: str | None
+    """`postgresql://…` of the ledger; None starts the embedded PostgreSQL."""
+    desk_url: str
+    """Where the CRM's evidence links lead."""
+    dagster_url: str
+    crm_url: str | None
+    """The Salesforce instance, https."""
+    crm_ca: Path | None
+    """A CA file to trust beside the usual ones, for a CRM with a private certificate."""
+    portal_urls: Mapping[str, str] = field(default_factory=dict)
+    """By OEM."""
+    lease_seconds: float = 60.0
+    click_seconds: float = 30.0
+    """The longest that a click and its answer may take."""
+    attempts_budget: int = 3
+    retry_seconds: float = 20.0
+    """First delay of the exponential backoff."""
+    attachment_bytes: int = 5 * 1024 * 1024
+    start_date: date = date(2026, 1, 1)
+    """The first day that has partitions."""
+    intake_seconds: int = 60
+    """How often the CRM is asked for due claims."""
+
+    @property
+    def evidence(self) -> Path:
+        """The evidence store's folder."""
+        return self.home / "evidence"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded database's folder."""
+        return self.home / "postgres"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """`Settings` from the environment. Raises `SettingsError` that names the variable and what it should be."""
+    env = os.environ if environment is None else environment
+    portals = {
+        name.removeprefix(f"{PREFIX}PORTAL_URL_").lower(): url.rstrip("/")
+        for name, url in env.items()
+        if name.startswith(f"{PREFIX}PORTAL_URL_")
+    }
+    home = Path(env.get(f"{PREFIX}HOME", PROJECT / ".local")).resolve()
+    database_url = env.get(f"{PREFIX}DATABASE_URL") or None
+    if database_url is not None and not database_url.startswith(("postgresql://", "postgres://")):
+        raise SettingsError(f"{PREFIX}DATABASE_URL should begin with postgresql://, and names no other engine.")
+    ca = env.get(f"{PREFIX}CRM_CA")
+    return Settings(
+        home=home,
+        selectors=Path(env.get(f"{PREFIX}SELECTORS", PROJECT / "selectors")).resolve(),
+        database_url=database_url.replace("postgres://", "postgresql://", 1) if database_url else None,
+        desk_url=env.get(f"{PREFIX}DESK_URL", "http://127.0.0.1:8787").rstrip("/"),
+        dagster_url=env.get(f"{PREFIX}DAGSTER_URL", "http://127.0.0.1:3000").rstrip("/"),
+        crm_url=env.get(f"{PREFIX}CRM_URL") or None,
+        crm_ca=Path(ca) if ca else None,
+        portal_urls=portals,
+        lease_seconds=_number(env, "LEASE_SECONDS", 60.0, least=2.0),
+        click_seconds=_number(env, "CLICK_SECONDS", 30.0, least=1.0),
+        attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
+        retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
+        attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
+        start_date=_day(env, "START_DATE", date(2026, 1, 1)),
+        intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = env.get(PREFIX + name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value >= least:
+        raise SettingsError(f"{PREFIX}{name} is '{text}'; it should be a number, {least:g} or more.")
+    return value
+
+
+def _day(env: Mapping[str, str], name: str, default: date) -> date:
+    text = env.get(PREFIX + name)
+    try:
+        return date.fromisoformat(text) if text else default
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name} is '{text}'; it should be a day like 2026-01-31.") from error
+
+
+class EnvironmentSecrets:
+    """The `Secrets` port on environment variables: `portal/aurora/10234/password` is OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_PASSWORD."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+
+    def find(self, name: str) -> str | None:
+        """The secret's value, or None when it is not set."""
+        return self._environment.get(self.where(name)) or None
+
+    @staticmethod
+    def where(name: str) -> str:
+        """The environment variable that holds the secret."""
+        return f"{PREFIX}SECRET_" + "".join(c if c.isalnum() else "_" for c in name).upper()
