@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
-from oem_submissions.domain.evidence import Artifact, BundleFacts, FieldReadback
+from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
 from oem_submissions.domain.outcomes import Answer, Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
@@ -54,6 +54,8 @@ class CrmRecord:
     payload: dict[str, Any]
     files: tuple[CrmFile, ...]
     modified_at: datetime
+    fault: str | None = None
+    """Why the record can't be read as a claim; one broken record never hides the others."""
 
 
 @dataclass(frozen=True)
@@ -232,12 +234,16 @@ class Secrets(Protocol):
 class Bundler(Protocol):
     """Makes an evidence bundle, the same bytes for the same facts."""
 
-    def __call__(self, facts: BundleFacts, artifacts: Mapping[str, bytes]) -> tuple[str, bytes]:
-        """Digest and zip of the bundle. Raises `SubmissionError` when a mandatory piece is missing."""
+    def __call__(self, facts: BundleFacts, artifacts: Mapping[str, bytes]) -> Bundle:
+        """The bundle. Raises `SubmissionError` when a mandatory piece is missing."""
         ...
 
 
 # --- ledger ------------------------------------------------------------------------------------------------------
+
+
+class LedgerUnavailable(Exception):
+    """The ledger's database can't be reached, or dropped the connection: one sentence. Whether the last write took is not known."""
 
 
 class ReferenceTaken(Exception):
@@ -271,7 +277,7 @@ class Ledger(Protocol):
     def prepared(self, claim: Claim, attempt: Attempt, lease: Lease, facts: dict[str, Any]) -> Claim: ...
     def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim: ...
     def record_sent(self, attempt: Attempt, lease: Lease, wire: Wire) -> None: ...
-    def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire) -> None: ...
+    def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire, url: str) -> None: ...
     def confirm(self, claim: Claim, attempt: Attempt, lease: Lease, reference: Reference) -> Claim: ...
     def settle(
         self, claim: Claim, attempt: Attempt, lease: Lease, to: State, reason: ReasonCode, text: str, step: str | None

@@ -16,7 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from oem_submissions.domain.failures import PayloadInvalid
 
 _VIN_TRANSLITERATION = dict(
-    zip("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9, *range(10)), strict=True)
+    zip(
+        "ABCDEFGHJKLMNPRSTUVWXYZ0123456789",
+        (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9, *range(10)),
+        strict=True,
+    )
 )
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
@@ -214,5 +218,7 @@ def _sentence(error: ValidationError) -> str:
     faults = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         where = ".".join(str(part) for part in fault["loc"]) or "claim"
-        faults.append(f"{where}: {fault['msg'].removeprefix('Value error, ').lower() if fault['type'] == 'missing' else fault['msg'].removeprefix('Value error, ')}")
+        faults.append(
+            f"{where}: {fault['msg'].removeprefix('Value error, ').lower() if fault['type'] == 'missing' else fault['msg'].removeprefix('Value error, ')}"
+        )
     return "; ".join(dict.fromkeys(faults))

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.states import State
 
 PRE_SUBMIT = "pre_submit.webp"
 POST_CONFIRM = "post_confirm.webp"
@@ -12,6 +20,15 @@ READBACK = "readback.json"
 REQUEST = "request.json"
 SUBMISSION = "submission.json"
 FAILURE = "failure.webp"
+HISTORY = "history.webp"
+POST_CONFIRM_MHTML = "post_confirm.mhtml.gz"
+POST_CONFIRM_ARIA = "post_confirm.aria.yml"
+INDEX = "index.html"
+
+BUNDLED = frozenset({PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA})
+"""The captured pieces that a bundle may hold; it adds `SUBMISSION` and `INDEX` of its own."""
+
+_CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -46,9 +63,41 @@ class FieldReadback:
         return self.expected == self.actual
 
 
+# --- keys of the evidence store ----------------------------------------------------------------------------------
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that could leave the store or hide in it. Raises `ValueError` with one sentence."""
+    parts = key.split("/")
+    if len(key.encode("utf-8", "surrogatepass")) > 1000 or any(len(part) > 200 for part in parts):
+        raise ValueError("An evidence key has at most 1000 bytes, and 200 characters between two slashes.")
+    if any(not part or part.startswith(".") for part in parts):
+        raise ValueError(f"The evidence key {key!r} has an empty part or one that begins with a dot.")
+    if "\\" in key or not key.isprintable():
+        raise ValueError(f"The evidence key {key!r} holds a backslash or a character that can't be printed.")
+
+
+def artifact_key(claim_id: str, attempt_id: int, name: str) -> str:
+    """Where the store keeps one captured piece of evidence."""
+    return f"artifacts/{claim_id}/{attempt_id}/{name}"
+
+
+def attachment_key(claim_id: str, sha256: str) -> str:
+    """Where the store keeps a claim's attachment, as it came from the CRM."""
+    return f"attachments/{claim_id}/{sha256}"
+
+
+def bundle_key(claim_id: str, digest: str) -> str:
+    """Where the store keeps a sealed bundle."""
+    return f"bundles/{claim_id}/{digest}.zip"
+
+
+# --- the bundle --------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class BundleFacts:
-    """What `submission.json` of a bundle says. Times are aware UTC; None means that it did not happen."""
+    """What `submission.json` says. All times are aware; they are written in UTC."""
 
     claim_id: str
     oem: str
@@ -58,29 +107,149 @@ class BundleFacts:
     natural_key: str
     crm_record_id: str
     payload_sha256: str
-    outcome: str
-    """`CONFIRMED`, or `REJECTED`: the portal refused it and nothing was filed."""
-    reason: str | None
-    reason_text: str | None
-    reference: str | None
-    reference_kind: str | None
-    reference_raw_text: str | None
-    reference_span: tuple[int, int] | None
+
     run_id: str
-    worker: str
     attempt: int
+    """1, 2, … over the claim's whole life."""
     fencing_token: int
     adapter_digest: str
     pack_version: str
     pack_digest: str
+
     started_at: datetime
     armed_at: datetime
     sent_at: datetime | None
     responded_at: datetime | None
-    response_status: int | None
-    settled_at: datetime
-    """When the outcome was committed to the ledger."""
+    confirmed_at: datetime | None
+
+    outcome: State
+    """`CONFIRMED` or `REJECTED`."""
+    reference: str | None
+    reference_kind: str | None
+    reference_text: str | None
+    """The portal's text that the reference was taken from; untrusted."""
+    reference_span: tuple[int, int] | None
+    """Where in `reference_text` it stands."""
+    reason: ReasonCode | None
+    reason_text: str | None
+    """What the portal said when it refused; untrusted."""
+
     browser: str
-    viewport: str
-    form_url: str
-    """Of the page that was submitted."""
+    viewport: tuple[int, int]
+    """Width and height in CSS pixels."""
+    url: str
+    """Of the page after the click; untrusted."""
+
+    @property
+    def settled_at(self) -> datetime:
+        """The last thing that happened: it dates the bundle."""
+        return self.confirmed_at or self.responded_at or self.sent_at or self.armed_at
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed bundle in memory."""
+
+    digest: str
+    """Hex SHA-256 of `tagmanifest-sha256.txt`: covers everything but the later signature and log proof."""
+    zip_bytes: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a bundle."""
+
+    file: str
+    problem: str
+    """One sentence that follows the file's name."""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What checking a bundle brought to light."""
+
+    ok: bool
+    digest: str | None
+    """None when there is no tag manifest to digest."""
+    findings: tuple[Finding, ...]
+    facts: BundleFacts | None
+    """None when `submission.json` can't be read."""
+
+
+def facts_problems(facts: BundleFacts) -> list[str]:
+    """What is wrong with the facts by themselves, each as a sentence; empty when nothing is."""
+    problems = []
+    if not _CLAIM_ID.fullmatch(facts.claim_id):
+        problems.append(f"The claim id {facts.claim_id!r} is not one.")
+    for name in ("started_at", "armed_at", "sent_at", "responded_at", "confirmed_at"):
+        moment = getattr(facts, name)
+        if moment is not None and moment.tzinfo is None:
+            problems.append(f"The time {name} has no time zone.")
+    match facts.outcome:
+        case State.CONFIRMED:
+            problems += _confirmed_problems(facts)
+        case State.REJECTED:
+            if facts.reference is not None:
+                problems.append("A rejected claim has no reference.")
+            if facts.reason is None:
+                problems.append("A rejected claim needs a reason code.")
+        case _:
+            problems.append(f"The outcome {facts.outcome} is neither CONFIRMED nor REJECTED.")
+    return problems
+
+
+def _confirmed_problems(facts: BundleFacts) -> list[str]:
+    if not facts.reference or not facts.reference_kind or not facts.reference_text or facts.reference_span is None:
+        return ["A confirmed claim needs a reference with its kind, its text and its place in the text."]
+    if facts.confirmed_at is None:
+        return ["A confirmed claim needs the time of its confirmation."]
+    start, end = facts.reference_span
+    if not 0 <= start < end <= len(facts.reference_text):
+        return ["The reference's place lies outside of the text that it was taken from."]
+    if _plain(facts.reference_text[start:end]) != _plain(facts.reference):
+        return ["The reference is not what stands at its place in the portal's text."]
+    return []
+
+
+def _plain(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
+
+
+def missing_evidence(outcome: State, names: Collection[str]) -> tuple[ReasonCode, str] | None:
+    """The first mandatory piece that is not there, with the reason code that its absence has; None when all are."""
+    mandatory = [(PRE_SUBMIT, ReasonCode.PRE_EVIDENCE_MISSING), (READBACK, ReasonCode.PRE_EVIDENCE_MISSING)]
+    mandatory.append((POST_CONFIRM, ReasonCode.POST_EVIDENCE_MISSING))
+    if outcome is State.CONFIRMED:
+        # A portal can refuse a claim in the page, without a request ever leaving.
+        mandatory.append((REQUEST, ReasonCode.POST_EVIDENCE_MISSING))
+    return next(((reason, name) for name, reason in mandatory if name not in names), None)
+
+
+def is_blank(histogram: Sequence[int]) -> bool:
+    """Whether a picture shows nothing, by how many pixels have each of 256 grey levels.
+
+    Blank means that fewer than one pixel in 10,000 differs visibly (by more than 16 levels) from the commonest one.
+    """
+    total = sum(histogram)
+    commonest = max(range(len(histogram)), key=histogram.__getitem__)
+    near = sum(histogram[max(0, commonest - 16) : commonest + 17])
+    return (total - near) * 10_000 < total
+
+
+def readback_json(fields: Sequence[FieldReadback], hmac_key: bytes) -> bytes:
+    """`readback.json`: every field with its value, or, when it is not public, with an HMAC-SHA-256 under the key."""
+    rows = []
+    for field_ in fields:
+        row: dict[str, object] = {"name": field_.name, "label": field_.label, "equal": field_.equal}
+        if field_.sensitivity == "public":
+            row["value"] = field_.actual
+        else:
+            actual = field_.actual.encode("utf-8", "surrogatepass")
+            row["redacted"] = field_.sensitivity
+            row["hmac"] = hmac.new(hmac_key, actual, hashlib.sha256).hexdigest()
+        rows.append(row)
+    text = json.dumps({"fields": rows}, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"

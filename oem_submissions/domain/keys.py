@@ -20,8 +20,9 @@ def sha256_hex(data: bytes | str) -> str:
 
 def claim_id(oem: str, crm_record_id: str) -> str:
     """Our id of a CRM record's claim, safe in URLs and file names: the same record has the same id for ever."""
+    readable = "".join(c for c in oem.lower() if c.isascii() and c.isalnum())[:20] or "unknown"
     token = base64.b32encode(hashlib.sha256(f"{oem}\0{crm_record_id}".encode()).digest()).decode().lower()
-    return f"{oem}-{token[:12]}"
+    return f"{readable}-{token[:12]}"
 
 
 def partition_key(dealer: str, period: str) -> str:

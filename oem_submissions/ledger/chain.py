@@ -54,7 +54,9 @@ def append_event(
         "fencing_token": lease.fencing_token if lease else None,
         "details": details,
     }
-    connection.execute(insert(events).values({**link, "at": at, "previous_hash": previous, "hash": link_hash(previous, link)}))
+    connection.execute(
+        insert(events).values({**link, "at": at, "previous_hash": previous, "hash": link_hash(previous, link)})
+    )
 
 
 def broken_links(chain: Sequence[Event]) -> list[str]:

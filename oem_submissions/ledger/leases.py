@@ -32,9 +32,7 @@ def is_newest(lease: Lease) -> ColumnElement[bool]:
     )
 
 
-def acquire(
-    connection: Connection, oem: str, dealer: str, run_id: str, worker: str, seconds: float
-) -> Lease | None:
+def acquire(connection: Connection, oem: str, dealer: str, run_id: str, worker: str, seconds: float) -> Lease | None:
     """Take the account when it is free or its lease has expired; None when it is held."""
     expired = connection.execute(
         update(leases)

@@ -86,7 +86,12 @@ class LedgerReader:
         where += [claims.c.dealer.in_(dealers)] if dealers else []
         where += [claims.c.period == period] if period else []
         query = (
-            select(claims.c.dealer, claims.c.period, func.count().label("claims"), func.min(claims.c.created_at).label("oldest"))
+            select(
+                claims.c.dealer,
+                claims.c.period,
+                func.count().label("claims"),
+                func.min(claims.c.created_at).label("oldest"),
+            )
             .where(*where)
             .group_by(claims.c.dealer, claims.c.period)
             .order_by("oldest")

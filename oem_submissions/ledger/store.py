@@ -12,7 +12,19 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, func, insert, select, update
+import psycopg
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -35,7 +47,7 @@ from oem_submissions.ledger.tables import (
     enqueue_requests,
     ticks,
 )
-from oem_submissions.ports import ReferenceTaken
+from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
 
 _TERM_FIELDS = ("repair_order", "vin", "vendor_invoice")
 
@@ -43,12 +55,22 @@ _TERM_FIELDS = ("repair_order", "vin", "vendor_invoice")
 def ledger_engine(url: str) -> Engine:
     """An engine for a `postgresql://` URL: psycopg 3, short-lived connections checked before use, times in UTC."""
     driver_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return create_engine(
+    engine = create_engine(
         driver_url,
         pool_pre_ping=True,
         pool_size=5,
         connect_args={"options": "-c timezone=UTC -c statement_timeout=30000", "connect_timeout": 10},
     )
+    event.listen(engine, "handle_error", _say_unavailable)
+    return engine
+
+
+def _say_unavailable(context: ExceptionContext) -> None:
+    if isinstance(context.original_exception, psycopg.OperationalError):
+        reason = str(context.original_exception).strip().splitlines()[0]
+        raise LedgerUnavailable(
+            f"The ledger's database does not answer: {reason}. Check that PostgreSQL is up and OEM_SUBMISSIONS_DATABASE_URL."
+        ) from context.original_exception
 
 
 def database_now(connection: Connection) -> datetime:
@@ -99,7 +121,7 @@ class Ledger(LedgerReader):
             ).one()
             claim = claim_of(row)
             _remember_terms(connection, claim)
-            connection.execute(upsert(dealers).values(oem=new.oem, dealer=new.dealer).on_conflict_do_nothing())
+            _remember_dealer(connection, claim)
             details = {"payload_sha256": claim.payload_sha256, "reason": new.reason, "text": new.reason_text}
             append_event(connection, claim.claim_id, now, actor, "taken_in", None, claim.state, details)
             return claim
@@ -122,6 +144,7 @@ class Ledger(LedgerReader):
             values = {**_intake_values(new), "attempts": 0}
             amended = _compare_and_set(connection, claim, values, now)
             _remember_terms(connection, amended)
+            _remember_dealer(connection, amended)
             details = {
                 "payload_sha256": amended.payload_sha256,
                 "was": claim.payload_sha256,
@@ -273,15 +296,23 @@ class Ledger(LedgerReader):
                 .values(sent_at=now)
             )
             if sent.rowcount != 1:
-                raise LeaseLost(f"Claim {attempt.claim_id}: the submit request may not leave; the lease is gone or it was sent.")
+                raise LeaseLost(
+                    f"Claim {attempt.claim_id}: the submit request may not leave; the lease is gone or it was sent."
+                )
             details = {"method": wire.method, "path": wire.path, "body_sha256": wire.body_sha256}
             append_event(connection, attempt.claim_id, now, lease.worker, "sent", None, None, details, lease)
 
-    def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire) -> None:
+    def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire, url: str) -> None:
         """Note what came back, or that nothing did."""
         with self._engine.begin() as connection:
             now = database_now(connection)
-            _on_attempt(connection, attempt, responded_at=wire.responded_at, response_status=wire.status)
+            _on_attempt(
+                connection,
+                attempt,
+                responded_at=wire.responded_at,
+                response_status=wire.status,
+                facts=attempts.c.facts.concat({"answer_url": url}),
+            )
             kind = "response" if wire.responded_at else "no_response"
             details = {"status": wire.status, "blocked": wire.blocked, "sent": wire.sent_at is not None}
             append_event(connection, attempt.claim_id, now, lease.worker, kind, None, None, details, lease)
@@ -305,7 +336,7 @@ class Ledger(LedgerReader):
                 details = {"reference": reference.value, "kind": reference.kind}
                 confirmed = self._move(connection, claim, State.CONFIRMED, now, lease, values, details, *guards)
                 facts = {"reference": {**asdict(reference), "span": list(reference.span)}}
-                _on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts + facts)
+                _on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts.concat(facts))
                 _remember_terms(connection, confirmed)
                 return confirmed
         except IntegrityError as error:
@@ -359,7 +390,9 @@ class Ledger(LedgerReader):
             values = {"state": target, "crm_version": claim.version + 1}
             synced = _compare_and_set(connection, claim, values, now)
             details = {"record": claim.crm_record_id}
-            append_event(connection, claim.claim_id, now, actor, "crm_told", claim.state, target, details, run_id=run_id)
+            append_event(
+                connection, claim.claim_id, now, actor, "crm_told", claim.state, target, details, run_id=run_id
+            )
             return synced
 
     # --- the one move ---------------------------------------------------------------------------------------------
@@ -378,14 +411,28 @@ class Ledger(LedgerReader):
         if not may_move(claim.state, to):
             raise StateConflict(f"Claim {claim.claim_id} may not move from {claim.state} to {to}.")
         moved = _compare_and_set(connection, claim, {**values, "state": to, "run_id": lease.run_id}, now, *guards)
-        append_event(
-            connection, claim.claim_id, now, lease.worker, "moved", claim.state, to, details, lease
-        )
+        append_event(connection, claim.claim_id, now, lease.worker, "moved", claim.state, to, details, lease)
         return moved
+
+    def redrive(self, claim: Claim, by: str) -> Claim:
+        """`DEAD` → `READY` with a new budget, by a named operator. What died here never was past the click."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            if claim.state is not State.DEAD or claim.natural_key is None:
+                raise StateConflict(
+                    f"Claim {claim.claim_id} is {claim.state} and can't be redriven; correct its CRM record."
+                )
+            values = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
+            redriven = _compare_and_set(connection, claim, values, now)
+            details = {"reason": claim.reason}
+            append_event(connection, claim.claim_id, now, by, "redriven", State.DEAD, State.READY, details)
+            return redriven
 
     def _fence(self, connection: Connection, lease: Lease) -> None:
         if not connection.execute(select(lease_sql.is_newest(lease))).scalar_one():
-            raise LeaseLost(f"{lease.oem}/{lease.dealer}: another worker has taken the account over from {lease.worker}.")
+            raise LeaseLost(
+                f"{lease.oem}/{lease.dealer}: another worker has taken the account over from {lease.worker}."
+            )
 
 
 def _compare_and_set(
@@ -411,7 +458,9 @@ def _compare_and_set(
     if current is None or (current.state, current.version) != (claim.state, claim.version):
         found = "gone" if current is None else f"{current.state} (version {current.version})"
         raise StateConflict(f"Claim {claim.claim_id} was {claim.state} (version {claim.version}), it is now {found}.")
-    raise LeaseLost(f"Claim {claim.claim_id}: the ledger refused the write; the lease has expired, or its evidence is not durable.")
+    raise LeaseLost(
+        f"Claim {claim.claim_id}: the ledger refused the write; the lease has expired, or its evidence is not durable."
+    )
 
 
 def _has_artifacts(attempt: Attempt, *names: str) -> ColumnElement[bool]:
@@ -424,7 +473,13 @@ def _on_attempt(connection: Connection, attempt: Attempt, **values: Any) -> None
 
 
 def _log(
-    connection: Connection, claim: Claim, now: datetime, lease: Lease, kind: str, to: State | None, details: dict[str, Any]
+    connection: Connection,
+    claim: Claim,
+    now: datetime,
+    lease: Lease,
+    kind: str,
+    to: State | None,
+    details: dict[str, Any],
 ) -> None:
     append_event(connection, claim.claim_id, now, lease.worker, kind, None, to, details, lease)
 
@@ -453,6 +508,12 @@ def _remember_terms(connection: Connection, claim: Claim) -> None:
     found = {claim.claim_id, claim.crm_record_id, claim.reference, *(claim.payload.get(name) for name in _TERM_FIELDS)}
     rows = [{"claim_id": claim.claim_id, "term": term.strip().upper()} for term in _texts(found)]
     connection.execute(upsert(claim_terms).values(rows).on_conflict_do_nothing())
+
+
+def _remember_dealer(connection: Connection, claim: Claim) -> None:
+    """A dealer is known once a valid claim came for it: an invalid record's dealer code is anybody's text."""
+    if claim.state is State.READY:
+        connection.execute(upsert(dealers).values(oem=claim.oem, dealer=claim.dealer).on_conflict_do_nothing())
 
 
 def _texts(values: set[Any]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What happens to a claim, in order: intake, queue, submit, seal, sync, and health beside them. Services decide; nothing here knows a vendor."""

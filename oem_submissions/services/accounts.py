@@ -1,0 +1,22 @@
+"""Portal accounts from the secrets: one log-in per OEM and dealer."""
+
+from __future__ import annotations
+
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.ports import Account, Secrets
+
+
+def portal_account(secrets: Secrets, oem: str, dealer: str) -> Account:
+    """The dealer's log-in. Raises `StepFailed` with `SECRET_MISSING`, naming the variable to set."""
+
+    def required(part: str) -> str:
+        name = f"portal/{oem}/{dealer}/{part}"
+        value = secrets.find(name)
+        if value is None:
+            text = f"The {part} of dealer {dealer}'s account at {oem} is not set: set {secrets.where(name)}."
+            raise StepFailed(ReasonCode.SECRET_MISSING, text, "log in")
+        return value
+
+    totp = secrets.find(f"portal/{oem}/{dealer}/totp")
+    return Account(oem, dealer, required("username"), required("password"), totp)

@@ -1,0 +1,150 @@
+"""Due claims from the CRM into the ledger: validated, files fetched and hashed, payload frozen. Everything in a record is untrusted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oem_submissions.domain.claims import parse_claim
+from oem_submissions.domain.evidence import attachment_key
+from oem_submissions.domain.failures import PayloadInvalid, StateConflict
+from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import NewClaim
+from oem_submissions.domain.states import State
+from oem_submissions.ports import (
+    ClaimRules,
+    Crm,
+    CrmFile,
+    CrmFileRefused,
+    CrmRecord,
+    EvidenceStore,
+    Ledger,
+)
+
+_log = logging.getLogger(__name__)
+
+_MAGIC = {"application/pdf": b"%PDF-", "image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n"}
+
+
+@dataclass(frozen=True)
+class IntakeReport:
+    """What one look at the CRM brought: claim ids."""
+
+    taken_in: tuple[str, ...] = ()
+    amended: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Kept in the ledger as dead letters, with the reason."""
+
+
+def take_in_due_claims(
+    ledger: Ledger, crm: Crm, evidence: EvidenceStore, adapters: Mapping[str, ClaimRules], attachment_bytes: int
+) -> IntakeReport:
+    """Bring the ledger up to date with the CRM's due records. A record that can't be a claim is kept too, with its reason.
+
+    Raises `CrmUnavailable` when the CRM fails; what was taken in by then stays, and the next look goes on from there.
+    """
+    taken, amended, refused = [], [], []
+    for record in crm.due_records():
+        known = ledger.claim_of_record(record.oem, record.record_id)
+        source = source_digest(record)
+        if known is not None and (known.source_sha256 == source or known.state not in (State.READY, State.DEAD)):
+            continue
+        new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes)
+        try:
+            claim = ledger.add_claim(new) if known is None else ledger.amend_claim(known, new)
+        except StateConflict:
+            continue  # a worker took the old payload just now; the correction comes too late and the CRM will show the outcome
+        if claim.state is State.DEAD:
+            _log.warning(
+                "claim %s of record %s: %s %s", claim.claim_id, record.record_id, claim.reason, claim.reason_text
+            )
+            refused.append(claim.claim_id)
+        elif known is None:
+            taken.append(claim.claim_id)
+        else:
+            amended.append(claim.claim_id)
+    return IntakeReport(tuple(taken), tuple(amended), tuple(refused))
+
+
+def source_digest(record: CrmRecord) -> str:
+    """Of everything that a person can correct in the CRM; our own write-back does not change it."""
+    source = {
+        "dealer": record.dealer,
+        "claim_type": record.claim_type,
+        "due_on": record.due_on.isoformat(),
+        "payload": record.payload,
+        "files": [asdict(file) for file in record.files],
+        "fault": record.fault,
+    }
+    return sha256_hex(canonical_json(source))
+
+
+def _new_claim(
+    record: CrmRecord,
+    source: str,
+    crm: Crm,
+    evidence: EvidenceStore,
+    adapters: Mapping[str, ClaimRules],
+    attachment_bytes: int,
+) -> NewClaim:
+    rules = adapters.get(record.oem)
+    period = rules.cadence.period_of(record.due_on) if rules else record.due_on.isoformat()
+    common: dict[str, Any] = {
+        "oem": record.oem,
+        "dealer": record.dealer,
+        "period": period,
+        "claim_type": record.claim_type,
+        "crm_record_id": record.record_id,
+        "due_on": record.due_on,
+        "source_sha256": source,
+    }
+    try:
+        if rules is None:
+            text = f"OEM '{record.oem}' has no adapter; there are {', '.join(sorted(adapters))}."
+            raise PayloadInvalid(text, ReasonCode.OEM_UNKNOWN)
+        if record.fault is not None:
+            raise PayloadInvalid(record.fault)
+        payload = {**record.payload, "claim_type": record.claim_type}
+        payload["attachments"] = [_fetch(file, record, crm, evidence, attachment_bytes) for file in record.files]
+        claim = parse_claim(rules.claim_model, payload)
+        if claim.dealer_code != record.dealer:
+            text = f"dealer_code: the claim says {claim.dealer_code}, its record says {record.dealer}"
+            raise PayloadInvalid(text)
+    except PayloadInvalid as invalid:
+        return NewClaim(
+            **common, natural_key=None, payload=record.payload, reason=invalid.reason, reason_text=invalid.text
+        )
+    return NewClaim(**common, natural_key=claim.natural_key(record.oem), payload=claim.model_dump(mode="json"))
+
+
+def _fetch(
+    file: CrmFile, record: CrmRecord, crm: Crm, evidence: EvidenceStore, attachment_bytes: int
+) -> dict[str, Any]:
+    """The file's bytes, checked, hashed and durable; what the claim says of it. Raises `PayloadInvalid`."""
+
+    def refuse(why: str) -> PayloadInvalid:
+        return PayloadInvalid(f"Attachment '{file.name}' {why}.", ReasonCode.ATTACHMENT_REJECTED)
+
+    if file.media_type not in _MAGIC:
+        raise refuse(f"is of type '{file.media_type}'; allowed are {', '.join(_MAGIC)}")
+    if file.size > attachment_bytes:
+        raise refuse(f"has {file.size:,} bytes; the limit is {attachment_bytes:,}")
+    try:
+        data = crm.download(file.file_id, attachment_bytes)
+    except CrmFileRefused as error:
+        raise refuse(f"could not be fetched: {error}") from error
+    if not data.startswith(_MAGIC[file.media_type]):
+        raise refuse(f"is not what it says, {file.media_type}")
+    digest = sha256_hex(data)
+    evidence.put(attachment_key(claim_id(record.oem, record.record_id), digest), data)
+    return {
+        "file_id": file.file_id,
+        "name": file.name,
+        "kind": file.kind,
+        "media_type": file.media_type,
+        "size": len(data),
+        "sha256": digest,
+    }

@@ -1,0 +1,257 @@
+"""The way of one claim through the portal: `submit_claim` reads top to bottom. What surrounds it (lease, session, retries) stands below it.
+
+Not here: how a page is filled (portal), what a row looks like (ledger), when to run (defs).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact, artifact_key, attachment_key
+from oem_submissions.domain.failures import StepFailed, SubmissionError
+from oem_submissions.domain.keys import sha256_hex
+from oem_submissions.domain.outcomes import Filed, Outcome, Pending, Refused, Unknown
+from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease
+from oem_submissions.domain.states import HELD, NEEDS_WORKER, State, after_failed_attempt
+from oem_submissions.ports import (
+    Account,
+    EvidenceConflict,
+    EvidenceMissing,
+    EvidenceStore,
+    EvidenceUnavailable,
+    Ledger,
+    Portal,
+    PortalSession,
+    Prepared,
+    ReferenceTaken,
+    Submission,
+)
+from oem_submissions.services.leasing import held_account
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has at hand while it files one partition's claims."""
+
+    ledger: Ledger
+    evidence: EvidenceStore
+    portal: Portal
+    session: PortalSession
+    lease: Lease
+    parse: Callable[[dict[str, object]], ClaimModel]
+    click_seconds: float
+    attempts_budget: int
+
+
+def submit_claim(claim: Claim, work: Work) -> Claim:
+    """File one `READY` claim: above ARM nothing was filed, provably; below it nothing clicks again, whatever happens.
+
+    An exception that leaves this function (database gone, bug) leaves the claim where the ledger has it; the next holder of the
+    account's lease makes an armed one `OUTCOME_UNKNOWN`.
+    """
+    ledger, session, lease = work.ledger, work.session, work.lease
+    claim, attempt = ledger.start_attempt(claim, lease, work.portal.pins)
+    try:
+        submission = _submission(claim, work)  # payload and files, checked against their hashes once more
+        form = session.prepare(submission)  # log in, fill, attach, read back, photograph; nothing is sent
+        _require_worth(form)
+        _keep(form.artifacts, claim, attempt, work)  # the evidence before the click is durable before ARMED
+        claim = ledger.prepared(claim, attempt, lease, _facts(form))
+        claim = ledger.arm(claim, attempt, lease, work.click_seconds)  # durable before the click
+    except SubmissionError as failure:
+        return _failed_before_click(claim, attempt, failure, work)
+
+    answer = session.submit(lambda wire: ledger.record_sent(attempt, lease, wire))  # the click: once, never raises
+    ledger.record_wire(attempt, lease, answer.wire, answer.url)
+    outcome = _with_durable_evidence(answer.outcome, answer.artifacts, claim, attempt, work)
+    match outcome:
+        case Filed(reference):
+            try:
+                return ledger.confirm(claim, attempt, lease, reference)
+            except ReferenceTaken as taken:
+                held = (State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_SUSPECT, str(taken))
+        case Refused(reason, text, witness):
+            held = (State.REJECTED, reason, f"{text} (nothing was filed: {witness})")
+        case Pending(text):
+            held = (State.AWAITING_REFERENCE, ReasonCode.REFERENCE_MISSING, text)
+        case Unknown(reason, text):
+            held = (State.OUTCOME_UNKNOWN, reason, text)
+        case _:
+            assert_never(outcome)
+    return ledger.settle(claim, attempt, lease, *held, "submit")
+
+
+class TryAgain(Exception):
+    """Claims are left that may go through later; the run should come back after a delay."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What one run works on."""
+
+    oem: str
+    dealer: str
+    period: str
+
+
+def submit_partition(
+    partition: Partition,
+    run_id: str,
+    worker: str,
+    *,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+    portal: Portal,
+    account: Callable[[], Account],
+    parse: Callable[[dict[str, object]], ClaimModel],
+    lease_seconds: float,
+    click_seconds: float,
+    attempts_budget: int,
+) -> list[Claim]:
+    """Resume and file a partition's claims, each at most once; the claims as they stand afterwards.
+
+    What was filed before is left alone: no lease is taken and no browser started when nothing is to be done. Raises `TryAgain`
+    when a claim failed in a way that may pass by itself, `LeaseLost` when the account is taken from us.
+    """
+    key = (partition.oem, partition.dealer, partition.period)
+    if not any(claim.state in NEEDS_WORKER for claim in ledger.claims(*key)):
+        return ledger.claims(*key)
+    with held_account(ledger, partition.oem, partition.dealer, run_id, worker, lease_seconds) as lease:
+        for lost in ledger.recover(lease):
+            _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
+        ready = [claim for claim in ledger.claims(*key) if claim.state is State.READY]
+        if ready:
+            try:
+                with portal.session(account()) as session:
+                    work = Work(ledger, evidence, portal, session, lease, parse, click_seconds, attempts_budget)
+                    _submit_all(ready, work)
+            except StepFailed as failure:  # the account's secret is missing: no session was begun
+                _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
+    claims = ledger.claims(*key)
+    waiting = [claim for claim in claims if claim.state is State.READY]
+    if waiting:
+        raise TryAgain(
+            f"{len(waiting)} claim(s) of {partition.oem}/{partition.dealer} wait for another attempt: "
+            + "; ".join(f"{c.claim_id} {c.reason}: {c.reason_text}" for c in waiting if c.reason)
+        )
+    return claims
+
+
+def _submit_all(ready: list[Claim], work: Work) -> None:
+    """One after the other. Trouble of one claim is its own; trouble of the portal ends the batch, trouble of the account dead-letters it:
+    the same bad log-in tried again and again locks the account."""
+    for position, claim in enumerate(ready):
+        done = submit_claim(claim, work)
+        if done.reason is None:
+            _log.info("claim %s %s reference %s", done.claim_id, done.state, done.reference)
+            continue
+        _log.warning("claim %s %s %s: %s", done.claim_id, done.state, done.reason, done.reason_text)
+        if done.state in HELD or done.state is State.REJECTED:
+            continue
+        if REASONS[done.reason].failure_class is FailureClass.ACCOUNT:
+            text = f"Not tried, because of claim {done.claim_id}: {done.reason_text}"
+            _dead_letter(ready[position + 1 :], done.reason, text, work.ledger, work.lease, work.portal)
+            return
+        if done.reason in _PORTAL_WIDE:
+            return
+
+
+_PORTAL_WIDE = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE, ReasonCode.LEASE_LOST})
+
+
+def _dead_letter(
+    claims: list[Claim], reason: ReasonCode, text: str, ledger: Ledger, lease: Lease, portal: Portal
+) -> None:
+    for untried in claims:
+        claim, attempt = ledger.start_attempt(untried, lease, portal.pins)
+        ledger.settle(claim, attempt, lease, State.DEAD, reason, text, "log in")
+
+
+def _submission(claim: Claim, work: Work) -> Submission:
+    model = work.parse(claim.payload)
+    files = {}
+    for attachment in model.attachments:
+        try:
+            data = work.evidence.get(attachment_key(claim.claim_id, attachment.sha256))
+        except (EvidenceMissing, EvidenceUnavailable) as error:
+            text = f"Attachment {attachment.name} of claim {claim.claim_id} can't be read: {error}"
+            raise StepFailed(ReasonCode.UPLOAD_FAILED, text, "attach") from error
+        if sha256_hex(data) != attachment.sha256:
+            text = f"Attachment {attachment.name} of claim {claim.claim_id} is not the file that came due."
+            raise StepFailed(ReasonCode.ATTACHMENT_REJECTED, text, "attach")
+        files[attachment.name] = data
+    assert claim.natural_key is not None
+    return Submission(claim.claim_id, model, claim.natural_key, files)
+
+
+def _require_worth(form: Prepared) -> None:
+    """The portal package checks it too; here nothing is armed on its word alone."""
+    wrong = [field.name for field in form.readback if not field.equal]
+    if wrong:
+        text = f"Read back from the page, these fields differ from the claim: {', '.join(wrong)}."
+        raise StepFailed(ReasonCode.FIELD_READBACK_MISMATCH, text, "read back")
+    if not form.readback or not any(artifact.name == PRE_SUBMIT and artifact.data for artifact in form.artifacts):
+        raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, "The picture of the filled form is missing.", "pre-shot")
+
+
+def _facts(form: Prepared) -> dict[str, object]:
+    return {"browser": form.browser, "viewport": list(form.viewport), "url": form.url, "warnings": list(form.warnings)}
+
+
+def _keep(artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work) -> None:
+    """Make evidence durable, then note it. Raises `StepFailed` when the store does not take it."""
+    for artifact in artifacts:
+        key = artifact_key(claim.claim_id, attempt.attempt_id, artifact.name)
+        try:
+            work.evidence.put(key, artifact.data)
+        except (EvidenceUnavailable, EvidenceConflict) as error:
+            text = f"The evidence store did not take {artifact.name}: {error}"
+            raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, text, "keep evidence") from error
+        kept = KeptArtifact(
+            claim.claim_id,
+            attempt.attempt_id,
+            artifact.name,
+            artifact.media_type,
+            key,
+            artifact.sha256,
+            len(artifact.data),
+            artifact.captured_at,
+        )
+        work.ledger.keep_artifact(kept, work.lease)
+
+
+def _with_durable_evidence(
+    outcome: Outcome, artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work
+) -> Outcome:
+    """No success without proof: a filing whose evidence is not durable is held, not confirmed."""
+    missing = None
+    try:
+        _keep(artifacts, claim, attempt, work)
+    except SubmissionError as error:
+        missing = error.text
+    if isinstance(outcome, Filed):
+        if not any(artifact.name == POST_CONFIRM for artifact in artifacts):
+            missing = "The picture of the confirmation is missing."
+        if missing:
+            text = f"The portal gave {outcome.reference.kind} {outcome.reference.value}, but: {missing}"
+            return Unknown(ReasonCode.POST_EVIDENCE_MISSING, text)
+    return outcome
+
+
+def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionError, work: Work) -> Claim:
+    """Nothing was filed: note the reason; `READY` again within the budget, else a dead letter."""
+    try:
+        _keep(getattr(failure, "artifacts", ()), claim, attempt, work)
+    except SubmissionError as unkept:
+        _log.warning("claim %s: the failure's picture was not kept: %s", claim.claim_id, unkept)
+    if failure.reason is ReasonCode.LEASE_LOST:
+        raise failure
+    target = after_failed_attempt(failure.reason, claim.attempts, work.attempts_budget)
+    return work.ledger.settle(claim, attempt, work.lease, target, failure.reason, failure.text, failure.step)

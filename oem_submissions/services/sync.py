@@ -1,0 +1,86 @@
+"""Telling the CRM where a claim stands: written, read back, and only then noted. The portal is never touched from here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
+from oem_submissions.ports import Crm, CrmOutcome, CrmRecordConflict, CrmUnavailable, Ledger
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Untold:
+    """A claim whose outcome the CRM did not take, and why."""
+
+    claim: Claim
+    problem: str
+
+
+def sync_claims(
+    claims: Iterable[Claim], run_id: str | None, actor: str, *, ledger: Ledger, crm: Crm, desk_url: str
+) -> list[Untold]:
+    """Tell the CRM of each claim that it does not know about; what it did not take. One record's trouble is its own."""
+    untold = []
+    for claim in claims:
+        if not needs_telling(claim):
+            continue
+        outcome = outcome_for(claim, desk_url)
+        try:
+            if crm.read_outcome(claim.crm_record_id) != outcome:
+                crm.write_outcome(claim.crm_record_id, outcome)
+            if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
+                untold.append(Untold(claim, f"the record says {found}, not {outcome}"))
+                continue
+        except (CrmUnavailable, CrmRecordConflict) as error:
+            _log.warning("claim %s: %s", claim.claim_id, error)
+            untold.append(Untold(claim, str(error)))
+            continue
+        ledger.synced(claim, run_id, actor)
+    return untold
+
+
+def needs_telling(claim: Claim) -> bool:
+    """Whether the CRM should know something of this claim that it was not told."""
+    if claim.state is State.SEALED:
+        return True
+    return claim.state in TOLD_TO_CRM and claim.crm_version != claim.version
+
+
+def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
+    """What the CRM's record should say. A link to evidence only when the bundle is sealed."""
+    digest = claim.bundle_digest
+    return CrmOutcome(
+        claim_id=claim.claim_id,
+        status=crm_status(claim.state),
+        reference=claim.reference,
+        reference_kind=claim.reference_kind,
+        reason_code=claim.reason if claim.state not in FILED else None,
+        reason_text=claim.reason_text if claim.state not in FILED else None,
+        evidence_url=evidence_url(desk_url, claim) if digest else None,
+        evidence_digest=digest,
+        run_id=claim.run_id,
+        confirmed_at=_to_seconds(claim.confirmed_at),
+        updated_at=_to_seconds(claim.updated_at),
+    )
+
+
+def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str) -> bool:
+    """Whether the CRM's record says what the ledger says; only the time of the last change may differ."""
+    expected = outcome_for(claim, desk_url)
+    return found is not None and replace(found, updated_at=expected.updated_at) == expected
+
+
+def _to_seconds(moment: datetime | None) -> datetime | None:
+    """CRMs keep times to the second."""
+    return moment.replace(microsecond=0) if moment else None
+
+
+def evidence_url(desk_url: str, claim: Claim) -> str:
+    """The stable, content-addressed link to a claim's proof."""
+    return f"{desk_url}/e/{claim.claim_id}/{claim.bundle_digest}"
