@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from oem_submissions.simulator import admin, aurora, borealis
+from oem_submissions.simulator import admin, aurora, borealis, cascade
 from oem_submissions.simulator.accounts import Accounts
 from oem_submissions.simulator.clock import Clock
 from oem_submissions.simulator.database import Database
@@ -25,5 +25,10 @@ def build(state_dir: Path | None) -> ASGIApp:
     clock = Clock(database)
     truth = Truth(database, clock)
     world = World(database, clock, truth, Accounts(database, clock), Faults(database), Journal())
-    routes = [*admin.routes(world), *aurora.Aurora(world).routes(), *borealis.Borealis(world).routes()]
+    routes = [
+        *admin.routes(world),
+        *aurora.Aurora(world).routes(),
+        *borealis.Borealis(world).routes(),
+        *cascade.Cascade(world).routes(),
+    ]
     return Journalled(Starlette(routes=routes), world.journal, world.truth)

@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "lying_success": Kind("the page shows a confirmation with a reference, but nothing is filed (cascade: HTTP 500)"),
     "double_processing": Kind("one submit is filed twice, under two references, of which one is shown"),
     "reference_later": Kind("the claim is filed without reference; the nightly run gives one, shown in the history"),
+    "stuck_in_process": Kind("the claim is filed, but stays in process, without reference, until the nightly run", ("cascade",)),
     "posts_twice": Kind("the page's script sends the submit twice"),
     "drops_filled_value": Kind("the VIN field keeps only what is typed key by key; a filled-in value is dropped"),
     "history_empty": Kind("the history page lists nothing at all"),

@@ -221,7 +221,7 @@ class Skin:
             return Outcome(shown=(truth.unused_reference(self.oem, new.kind),), lie=True)
         if visit.fault("draft_number"):
             return Outcome(draft=truth.draft_number(self.oem))
-        later = visit.fault("reference_later") is not None
+        later = bool(visit.fault("stuck_in_process") or visit.fault("reference_later"))
         filings = truth.file(new, reference_later=later, copies=2 if visit.fault("double_processing") else 1)
         if visit.fault("error_after_filing"):
             return self.server_error(visit)
