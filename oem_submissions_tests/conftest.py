@@ -1,0 +1,52 @@
+"""Fixtures that more than one tier needs: a real PostgreSQL with a fresh, migrated ledger per test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from oem_submissions.ledger.embedded import EmbeddedPostgres
+from oem_submissions.ledger.migrate import migrate
+from oem_submissions.ledger.store import Ledger, ledger_engine
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server of this test session."""
+    server = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database that tests copy."""
+    engine = ledger_engine(postgres.url("template_ledger"))
+    migrate(engine)
+    engine.dispose()
+    return "template_ledger"
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a migrated, empty database of this test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+        )
+        yield postgres.url(name)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """A ledger on an empty database."""
+    engine = ledger_engine(database_url)
+    yield Ledger(engine)
+    engine.dispose()

@@ -1,0 +1,257 @@
+"""The ledger's promises: compare-and-set moves, arming, uniqueness, recovery. On a real PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.failures import LeaseLost, StateConflict
+from oem_submissions.domain.outcomes import Reference, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, Lease
+from oem_submissions.domain.states import State
+from oem_submissions.ledger.chain import broken_links
+from oem_submissions.ledger.migrate import migrate
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.ledger.tables import APPEND_ONLY, metadata
+from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
+from oem_submissions_tests.making import PINS, kept, new_claim
+
+REFERENCE = Reference("WC-2026-000001-K", "claim number", "Claim number WC-2026-000001-K", (13, 29))
+SENT = Wire(sent_at=datetime.now(UTC), method="POST", path="/aurora/claims")
+
+
+def lease_on(ledger: Ledger, seconds: float = 60, run: str = "run-1") -> Lease:
+    lease = ledger.acquire_lease("aurora", "10234", run, "worker-1", seconds)
+    assert lease is not None
+    return lease
+
+
+def prepared(ledger: Ledger, lease: Lease, number: int = 1) -> tuple[Claim, Attempt]:
+    claim, attempt = ledger.start_attempt(ledger.add_claim(new_claim(number)), lease, PINS)
+    ledger.keep_artifact(kept(claim, attempt, PRE_SUBMIT), lease)
+    return ledger.prepared(claim, attempt, lease, {"browser": "test"}), attempt
+
+
+def armed(ledger: Ledger, lease: Lease, number: int = 1) -> tuple[Claim, Attempt]:
+    claim, attempt = prepared(ledger, lease, number)
+    return ledger.arm(claim, attempt, lease, 10), attempt
+
+
+def confirmed(ledger: Ledger, lease: Lease, number: int = 1, reference: Reference = REFERENCE) -> Claim:
+    claim, attempt = armed(ledger, lease, number)
+    ledger.record_sent(attempt, lease, SENT)
+    ledger.keep_artifact(kept(claim, attempt, POST_CONFIRM), lease)
+    return ledger.confirm(claim, attempt, lease, reference)
+
+
+def test_the_migrated_schema_is_the_declared_one(database_url: str) -> None:
+    engine = ledger_engine(database_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    migrate(engine)  # once more changes nothing
+    engine.dispose()
+
+
+@pytest.mark.parametrize("table", [table.name for table in APPEND_ONLY])
+def test_the_past_can_not_be_changed(ledger: Ledger, database_url: str, table: str) -> None:
+    confirmed(ledger, lease_on(ledger))
+    engine = ledger_engine(database_url)
+    for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
+        with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_claim_goes_from_the_record_to_the_crm_and_its_chain_tells_it(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim = confirmed(ledger, lease)
+    claim = ledger.sealed(claim, "run-1", "d" * 64, "worker-1")
+    claim = ledger.synced(claim, "run-1", "worker-1")
+    assert (claim.state, claim.reference, claim.crm_version) == (State.SYNCED, REFERENCE.value, claim.version)
+    chain = ledger.events(claim.claim_id)
+    assert broken_links(chain) == []
+    assert [e.kind for e in chain] == [
+        "taken_in", "attempt_started", "evidence_kept", "moved", "moved", "sent", "evidence_kept", "moved", "sealed", "crm_told",
+    ]  # fmt: skip
+    states = [event.to_state for event in chain if event.to_state]
+    assert states == [State.READY, State.PREPARED, State.ARMED, State.CONFIRMED, State.SEALED, State.SYNCED]
+    assert {e.fencing_token for e in chain if e.kind == "moved"} == {lease.fencing_token}
+
+
+def test_a_changed_past_shows_in_the_chain(ledger: Ledger, database_url: str) -> None:
+    claim = confirmed(ledger, lease_on(ledger))
+    engine = ledger_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE events DISABLE TRIGGER append_only"))
+        connection.execute(text("UPDATE events SET details = '{\"reference\": \"WC-0\"}' WHERE sequence = 8"))
+        connection.execute(text("DELETE FROM events WHERE sequence = 3"))
+    engine.dispose()
+    faults = broken_links(ledger.events(claim.claim_id))
+    assert any("Event 8" in fault and "changed" in fault for fault in faults)
+    assert any("Event 3" in fault and "missing" in fault for fault in faults)
+
+
+def test_a_stale_copy_of_a_claim_moves_nothing(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = prepared(ledger, lease)
+    ledger.arm(claim, attempt, lease, 10)
+    with pytest.raises(StateConflict, match="it is now ARMED"):
+        ledger.arm(claim, attempt, lease, 10)
+
+
+def test_a_move_that_the_table_forbids_is_refused(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = armed(ledger, lease)
+    with pytest.raises(StateConflict, match="may not move from ARMED to READY"):
+        ledger.settle(claim, attempt, lease, State.READY, ReasonCode.PORTAL_UNAVAILABLE, "down", "submit")
+    assert ledger.claim(claim.claim_id).state is State.ARMED
+
+
+def test_nothing_is_armed_under_a_lease_that_is_too_short(ledger: Ledger) -> None:
+    lease = lease_on(ledger, seconds=5)
+    claim, attempt = prepared(ledger, lease)
+    with pytest.raises(LeaseLost):
+        ledger.arm(claim, attempt, lease, 10)
+    assert ledger.claim(claim.claim_id).state is State.PREPARED
+
+
+def test_nothing_is_armed_without_durable_evidence_before_the_click(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = ledger.start_attempt(ledger.add_claim(new_claim()), lease, PINS)
+    claim = ledger.prepared(claim, attempt, lease, {})
+    with pytest.raises(LeaseLost, match="not durable"):
+        ledger.arm(claim, attempt, lease, 10)
+
+
+def test_a_worker_whose_lease_was_taken_over_writes_nothing(ledger: Ledger) -> None:
+    old = lease_on(ledger, seconds=0)
+    new = lease_on(ledger, run="run-2")
+    assert new.fencing_token > old.fencing_token
+    claim = ledger.add_claim(new_claim())
+    with pytest.raises(LeaseLost):
+        ledger.start_attempt(claim, old, PINS)
+    with pytest.raises(LeaseLost):
+        ledger.renew_lease(old, 60)
+    ledger.release_lease(old)  # a late farewell gives nothing away
+    assert ledger.acquire_lease("aurora", "10234", "run-3", "worker-3", 60) is None
+
+
+def test_the_one_request_leaves_once_and_only_while_armed(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = prepared(ledger, lease)
+    with pytest.raises(LeaseLost):
+        ledger.record_sent(attempt, lease, SENT)
+    ledger.arm(claim, attempt, lease, 10)
+    ledger.record_sent(attempt, lease, SENT)
+    with pytest.raises(LeaseLost):
+        ledger.record_sent(attempt, lease, SENT)
+
+
+def test_a_claim_without_both_shots_is_not_confirmed(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = armed(ledger, lease)
+    with pytest.raises(LeaseLost, match="not durable"):
+        ledger.confirm(claim, attempt, lease, REFERENCE)
+
+
+def test_a_reference_belongs_to_one_claim(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    confirmed(ledger, lease, 1)
+    with pytest.raises(ReferenceTaken, match="WC-2026-000001-K"):
+        confirmed(ledger, lease, 2)
+
+
+def test_the_same_record_twice_is_one_claim(ledger: Ledger) -> None:
+    assert ledger.add_claim(new_claim()) == ledger.add_claim(new_claim())
+
+
+def test_two_records_of_one_business_claim_are_a_conflict_and_only_one_can_be_filed(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim(1))
+    second = ledger.add_claim(new_claim(1, crm_record_id="REC9999"))
+    assert (second.state, second.reason, second.natural_key) == (State.DEAD, ReasonCode.CRM_CONFLICT, None)
+    with pytest.raises(StateConflict):
+        ledger.redrive(second, "Ana")
+
+
+def test_a_corrected_record_brings_a_dead_claim_back(ledger: Ledger) -> None:
+    dead = ledger.add_claim(new_claim(reason=ReasonCode.PAYLOAD_INVALID, reason_text="vin: wrong", natural_key=None))
+    alive = ledger.amend_claim(dead, new_claim())
+    assert (alive.state, alive.reason, alive.claim_id) == (State.READY, None, dead.claim_id)
+
+
+def test_a_claim_past_the_click_can_not_be_amended(ledger: Ledger) -> None:
+    claim, _ = armed(ledger, lease_on(ledger))
+    with pytest.raises(StateConflict):
+        ledger.amend_claim(claim, new_claim())
+
+
+def test_a_worker_lost_before_the_click_leaves_a_claim_that_is_tried_again(ledger: Ledger) -> None:
+    prepared(ledger, lease_on(ledger, seconds=30, run="lost"))
+    ledger_lease = take_over(ledger)
+    (claim,) = ledger.recover(ledger_lease)
+    assert (claim.state, claim.reason) == (State.READY, ReasonCode.WORKER_LOST_PRE_INTENT)
+    assert ledger.attempts(claim.claim_id)[0].ended_at is not None
+
+
+def test_a_worker_lost_after_the_click_was_armed_leaves_a_held_claim(ledger: Ledger) -> None:
+    armed(ledger, lease_on(ledger, seconds=30, run="lost"))
+    (claim,) = ledger.recover(take_over(ledger))
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.WORKER_LOST_POST_INTENT)
+    assert ledger.recover(lease_on_next(ledger)) == []
+
+
+def test_a_claim_that_kills_every_worker_is_a_dead_letter_in_the_end(ledger: Ledger) -> None:
+    claim = ledger.add_claim(new_claim())
+    for _ in range(3):
+        claim, _attempt = ledger.start_attempt(ledger.claim(claim.claim_id), take_over(ledger), PINS)
+        (claim,) = ledger.recover(take_over(ledger))
+    assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.WORKER_LOST_PRE_INTENT)
+
+
+def test_due_work_is_what_somebody_still_has_to_do(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    for number in (1, 2):
+        ledger.add_claim(new_claim(number))
+    (work,) = ledger.due_work("aurora")
+    assert (work.dealer, work.period, work.claims) == ("10234", "2026-11-10", 2)
+    claim = confirmed(ledger, lease, 1)
+    assert ledger.due_work("aurora")[0].claims == 2
+    claim = ledger.synced(ledger.sealed(claim, "run-1", "d" * 64, "w"), "run-1", "w")
+    assert ledger.due_work("aurora")[0].claims == 1
+    assert ledger.due_work("borealis") == []
+    assert ledger.due_work("aurora", dealers=["99999"]) == []
+
+
+@pytest.mark.parametrize("term", ["wc-2026-000001-k", "REC0001", " ro000001 "])
+def test_a_claim_is_found_by_whatever_a_person_has_of_it(ledger: Ledger, term: str) -> None:
+    claim = confirmed(ledger, lease_on(ledger))
+    assert [found.claim_id for found in ledger.find(term)] == [claim.claim_id]
+    assert ledger.find("WC-2026") == []
+
+
+def test_a_database_that_does_not_answer_is_said_in_one_sentence() -> None:
+    engine = ledger_engine("postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(LedgerUnavailable, match="OEM_SUBMISSIONS_DATABASE_URL"):
+        Ledger(engine).claim("x")
+    engine.dispose()
+
+
+def take_over(ledger: Ledger) -> Lease:
+    """Somebody else holds the account now, as if the lease before had run out."""
+    from sqlalchemy import update
+
+    from oem_submissions.ledger.tables import leases
+
+    with ledger._engine.begin() as connection:
+        connection.execute(update(leases).values(expires_at=text("clock_timestamp()")).where(leases.c.released_at.is_(None)))
+    return lease_on(ledger, run="next")
+
+
+lease_on_next = take_over
