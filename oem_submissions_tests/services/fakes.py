@@ -1,0 +1,75 @@
+"""A portal that lives in the test: it knows what was filed, whatever the services believe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, Artifact, FieldReadback
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Reference, Refused, Unknown, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Pins
+from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions_tests.making import PINS
+
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakePortal:
+    """Implements the `Portal` port; `filed` is the truth."""
+
+    oem: str = "aurora"
+    pins: Pins = PINS
+    filed: list[str] = field(default_factory=list)
+    """Natural keys, one per filing."""
+    log_ins: int = 0
+    failures: list[StepFailed] = field(default_factory=list)
+    """Raised by the next `prepare`, one each."""
+    refuse: Callable[[Submission], str | None] = lambda _: None
+    lose_reply: bool = False
+
+    @contextmanager
+    def session(self, account: Account) -> Iterator[FakeSession]:
+        yield FakeSession(self, account)
+
+
+@dataclass
+class FakeSession:
+    portal: FakePortal
+    account: Account
+    submission: Submission | None = None
+
+    def prepare(self, submission: Submission) -> Prepared:
+        self.portal.log_ins += 1
+        if self.portal.failures:
+            raise self.portal.failures.pop(0)
+        self.submission = submission
+        readback = (FieldReadback("repair_order", "RO", "x", "x", "public"),)
+        artifacts = (_artifact(PRE_SUBMIT, submission), _artifact(READBACK, submission))
+        return Prepared(readback, artifacts, "form", "http://portal/form", "fake 1", (1280, 800))
+
+    def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
+        assert self.submission is not None
+        wire = Wire(sent_at=NOW, method="POST", path="/claims", body_sha256="0" * 64)
+        on_sent(wire)
+        outcome: Outcome
+        refusal = self.portal.refuse(self.submission)
+        if refusal is not None:
+            outcome = Refused(ReasonCode.VALIDATION_REJECTED, refusal, "HTTP 422")
+        else:
+            self.portal.filed.append(self.submission.natural_key)
+            number = f"WC-{len(self.portal.filed):06d}"
+            outcome = Filed(Reference(number, "claim number", number, (0, len(number))))
+        if self.portal.lose_reply:
+            outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
+        wire = replace(wire, responded_at=NOW, status=200)
+        artifacts = (_artifact(POST_CONFIRM, self.submission), _artifact(REQUEST, self.submission))
+        return Answer(outcome, wire, artifacts, "done", "http://portal/done")
+
+
+def _artifact(name: str, submission: Submission) -> Artifact:
+    return Artifact(name, "application/octet-stream", f"{name} {submission.claim_id}".encode(), NOW)

@@ -1,0 +1,198 @@
+"""Filed once: the submit service on a real ledger, with a portal that counts what it filed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+
+from oem_submissions.domain.claims import WarrantyClaim, parse_claim
+from oem_submissions.domain.failures import LeaseLost, StepFailed
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.evidence.store_memory import MemoryStore
+from oem_submissions.ledger.store import Ledger
+from oem_submissions.ledger.tables import leases
+from oem_submissions.ports import Account
+from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.health import recover_lost_workers
+from oem_submissions.services.submit import Partition, TryAgain, submit_partition
+from oem_submissions.settings import EnvironmentSecrets
+from oem_submissions_tests.making import new_claim
+from oem_submissions_tests.services.fakes import FakePortal
+
+PARTITION = Partition("aurora", "10234", "2026-11-10")
+ACCOUNT = Account("aurora", "10234", "user", "password")
+
+
+def run(ledger: Any, portal: FakePortal, evidence: Any = None, **changes: Any) -> list[Claim]:
+    """One run over the partition."""
+    wanted = {
+        "ledger": ledger,
+        "evidence": evidence or MemoryStore(),
+        "portal": portal,
+        "account": lambda: ACCOUNT,
+        "parse": lambda payload: parse_claim(WarrantyClaim, payload),
+        "lease_seconds": 60,
+        "click_seconds": 5,
+        "attempts_budget": 3,
+    }
+    return submit_partition(PARTITION, "run-1", "worker-1", **(wanted | changes))
+
+
+def test_every_claim_of_a_partition_is_filed_and_a_second_run_files_nothing(ledger: Ledger) -> None:
+    for number in (1, 2, 3):
+        ledger.add_claim(new_claim(number))
+    portal = FakePortal()
+    assert {claim.state for claim in run(ledger, portal)} == {State.CONFIRMED}
+    assert len(portal.filed) == 3
+    assert {claim.state for claim in run(ledger, portal)} == {State.CONFIRMED}
+    assert (len(portal.filed), portal.log_ins) == (3, 3)
+
+
+def test_a_refused_claim_ends_with_its_reason_and_troubles_no_other(ledger: Ledger) -> None:
+    for number in (1, 2):
+        ledger.add_claim(new_claim(number))
+    portal = FakePortal(refuse=lambda s: "odometer too high" if "RO000001" in s.natural_key else None)
+    first, second = run(ledger, portal)
+    assert (first.state, first.reason) == (State.REJECTED, ReasonCode.VALIDATION_REJECTED)
+    assert "odometer too high" in (first.reason_text or "")
+    assert second.state is State.CONFIRMED
+    assert len(portal.filed) == 1
+
+
+def test_a_lost_reply_is_held_and_never_filed_again(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    portal = FakePortal(lose_reply=True)
+    (claim,) = run(ledger, portal)
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.OUTCOME_UNKNOWN)
+    run(ledger, portal)
+    assert len(portal.filed) == 1
+
+
+def test_an_outage_is_retried_within_the_budget_then_a_dead_letter(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    portal = FakePortal(failures=[StepFailed(ReasonCode.PORTAL_UNAVAILABLE, "down", "log in")] * 3)
+    for _ in range(2):
+        with pytest.raises(TryAgain, match="PORTAL_UNAVAILABLE"):
+            run(ledger, portal)
+    (claim,) = run(ledger, portal)
+    assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.PORTAL_UNAVAILABLE)
+    ledger.redrive(claim, "Ana")
+    (claim,) = run(ledger, portal)
+    assert claim.state is State.CONFIRMED
+    assert len(portal.filed) == 1
+
+
+@pytest.mark.parametrize("reason", [ReasonCode.SELECTOR_NOT_FOUND, ReasonCode.FIELD_READBACK_MISMATCH])
+def test_drift_is_never_retried(ledger: Ledger, reason: ReasonCode) -> None:
+    ledger.add_claim(new_claim())
+    portal = FakePortal(failures=[StepFailed(reason, "not as it was", "fill")])
+    (claim,) = run(ledger, portal)
+    assert (claim.state, claim.reason, claim.attempts) == (State.DEAD, reason, 1)
+
+
+def test_one_refused_log_in_is_the_last_one(ledger: Ledger) -> None:
+    for number in (1, 2, 3):
+        ledger.add_claim(new_claim(number))
+    portal = FakePortal(failures=[StepFailed(ReasonCode.LOGIN_FAILED, "wrong password", "log in")])
+    claims = run(ledger, portal)
+    assert [(claim.state, claim.reason) for claim in claims] == [(State.DEAD, ReasonCode.LOGIN_FAILED)] * 3
+    assert portal.log_ins == 1
+
+
+def test_a_missing_secret_is_named_and_the_claims_are_kept(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    portal = FakePortal()
+    nothing = EnvironmentSecrets({})
+    (claim,) = run(ledger, portal, account=lambda: portal_account(nothing, "aurora", "10234"))
+    assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.SECRET_MISSING)
+    assert "OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_USERNAME" in (claim.reason_text or "")
+    assert portal.log_ins == 0
+
+
+def test_two_runs_never_work_with_one_account_at_once(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    assert ledger.acquire_lease("aurora", "10234", "other", "other", 60) is not None
+    with pytest.raises(LeaseLost, match="held by another worker"):
+        run(ledger, FakePortal(), lease_seconds=0.2)
+
+
+class Killed(BaseException):
+    """The worker is gone: nothing catches it."""
+
+
+class KilledAt:
+    """Any object, whose worker dies before or after its n-th write. What counts as a write it finds out by itself."""
+
+    WRITES = ("add", "start", "keep", "prepared", "arm", "record", "confirm", "settle", "put", "acquire", "release")
+
+    def __init__(self, target: Any, clock: Clock) -> None:
+        self._target, self._clock = target, clock
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        return self._clock.guard(value) if callable(value) and name.startswith(self.WRITES) else value
+
+
+class Clock:
+    """Counts writes over all wrapped objects, and strikes at one side of one of them. A dead worker writes no more."""
+
+    def __init__(self, strike: int, after: bool) -> None:
+        self.count, self.strike, self.after, self.dead = 0, strike, after, False
+
+    def guard(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            if self.dead or (self.count == self.strike and not self.after):
+                self.dead = True
+                raise Killed
+            result = write(*args, **kwargs)
+            if self.count == self.strike:
+                self.dead = True
+                raise Killed
+            return result
+
+        return guarded
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_worker_killed_at_any_write_leaves_the_claim_filed_once_or_held(ledger: Ledger, after: bool) -> None:
+    strike, outcomes = 0, set()
+    while True:
+        strike += 1
+        number = strike * 2 + after
+        claim = ledger.add_claim(new_claim(number, period="2026-11-10"))
+        portal, evidence, clock = FakePortal(), MemoryStore(), Clock(strike, after)
+        portal.filed = [f"other-{n}" for n in range(number * 10)]  # references are never used twice
+        others = len(portal.filed)
+        try:
+            run(KilledAt(ledger, clock), portal, KilledAt(evidence, clock))
+        except Killed:
+            died = True
+        else:
+            died = False
+        expire_leases(ledger)
+        recover_lost_workers(ledger, "health", 60)
+        run(ledger, portal, evidence)
+        claim = ledger.claim(claim.claim_id)
+        filed = len(portal.filed) - others
+        assert filed <= 1, f"strike {strike}: filed {filed} times"
+        assert claim.state in FILED | HELD, f"strike {strike}: {claim.state}"
+        assert filed == 1 or claim.state in HELD, f"strike {strike}: {claim.state} but nothing was filed"
+        outcomes.add(claim.state)
+        if not died:
+            break
+    assert strike > 10
+    assert outcomes == {State.CONFIRMED, State.OUTCOME_UNKNOWN}
+
+
+def expire_leases(ledger: Ledger) -> None:
+    """As if a minute had passed."""
+    with ledger._engine.begin() as connection:
+        connection.execute(
+            update(leases).values(expires_at=text("clock_timestamp()")).where(leases.c.released_at.is_(None))
+        )
