@@ -14,9 +14,9 @@ from oem_submissions.simulator.server import Simulator
 def main() -> int:
     """Prints one JSON line with the addresses when the portals answer."""
     parser = argparse.ArgumentParser(prog="python -m oem_submissions.simulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="http port on 127.0.0.1; 0 takes a free one (default)")
-    parser.add_argument("--https-port", type=int, default=0, help="https port on 127.0.0.1; 0 takes a free one (default)")
-    parser.add_argument("--state", type=Path, help="folder that keeps filings, accounts and the CA (default: in memory)")
+    parser.add_argument("--port", type=int, default=0, help="http port; 0 takes a free one (default)")
+    parser.add_argument("--https-port", type=int, default=0, help="https port; 0 takes a free one (default)")
+    parser.add_argument("--state", type=Path, help="folder for filings, accounts and the CA (default: in memory)")
     chosen = parser.parse_args()
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before the thread starts, so that only sigwait below sees them

@@ -29,7 +29,7 @@ class Account:
 
 @dataclass
 class Session:
-    """Someone on the way into a portal (`stage` password, code, mailed, elsewhere) or in it (`in`), or out (`ended`)."""
+    """Someone on the way into a portal (stage password, code, mailed, elsewhere), in it (in) or out (ended)."""
 
     token: str
     oem: str
@@ -73,7 +73,7 @@ class Accounts:
 
     @staticmethod
     def code_is_right(account: Account, code: str) -> bool:
-        """RFC 6238, with one step of 30 seconds of tolerance. Real time: authenticators know nothing of the simulated clock."""
+        """RFC 6238, one step of tolerance. Real time: authenticators know nothing of the simulated clock."""
         return account.totp_secret is not None and pyotp.TOTP(account.totp_secret).verify(code.strip(), valid_window=1)
 
     def open(self, account: Account, stage: str) -> Session:

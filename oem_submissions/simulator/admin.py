@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import pyotp
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,7 +16,15 @@ from oem_submissions.simulator.faults import FaultRefused
 from oem_submissions.simulator.skin import World
 from oem_submissions.simulator.truth import DISPOSITIONS, OEMS
 
-_FAULT_KEYS = {"oem": str, "fault": str, "match": str, "times": int, "seconds": float, "probability": float, "seed": int}
+_FAULT_KEYS: dict[str, type] = {
+    "oem": str,
+    "fault": str,
+    "match": str,
+    "times": int,
+    "seconds": float,
+    "probability": float,
+    "seed": int,
+}
 _ACCOUNT_KEYS = {"oem": str, "dealer": str, "username": str, "password": str, "dealer_name": str, "totp_secret": str}
 
 
@@ -29,7 +38,14 @@ def _oem(name: Any) -> str:
     return str(name)
 
 
-async def _body(request: Request, keys: dict[str, type], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def _check_totp_secret(secret: str | None) -> None:
+    try:
+        pyotp.TOTP(secret).now() if secret else None
+    except ValueError as error:
+        raise _Refused(f"the TOTP secret is no base32 text of at least 23 characters: {error}") from error
+
+
+async def _body(request: Request, keys: Mapping[str, type], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     try:
         received = json.loads(await request.body() or b"{}")
     except ValueError as error:
@@ -84,6 +100,7 @@ def routes(world: World) -> list[Route]:
     async def add_account(request: Request) -> Any:
         keys = await _body(request, _ACCOUNT_KEYS, ("totp_secret",))
         _oem(keys["oem"])
+        _check_totp_secret(keys.get("totp_secret"))
         world.accounts.add(Account(**keys))
         return {"oem": keys["oem"], "username": keys["username"], "dealer": keys["dealer"]}
 

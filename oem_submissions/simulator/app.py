@@ -17,14 +17,17 @@ from oem_submissions.simulator.skin import World
 from oem_submissions.simulator.truth import Truth
 
 
-def build(state_dir: Path | None) -> ASGIApp:
-    """The simulator as an ASGI app; in memory when there is no state folder."""
+def open_world(state_dir: Path | None) -> World:
+    """The portals' state; in memory when there is no state folder."""
     if state_dir is not None:
         state_dir.mkdir(parents=True, exist_ok=True)
     database = Database(state_dir / "portals.sqlite" if state_dir else None)
     clock = Clock(database)
-    truth = Truth(database, clock)
-    world = World(database, clock, truth, Accounts(database, clock), Faults(database), Journal())
+    return World(database, clock, Truth(database, clock), Accounts(database, clock), Faults(database), Journal())
+
+
+def build(world: World, state_dir: Path | None) -> ASGIApp:
+    """The simulator as an ASGI app."""
     routes = [
         *admin.routes(world),
         *aurora.Aurora(world).routes(),

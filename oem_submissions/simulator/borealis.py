@@ -279,9 +279,7 @@ class Borealis(Skin):
         if visit.fault("history_error"):
             return self.server_error(visit)
         invoice = visit.values.get("invoice", "").strip()
-        found = [
-            f for f in self.history(visit) if not invoice or f.fields["vendor_invoice"].upper() == invoice.upper()
-        ]
+        found = [f for f in self.history(visit) if not invoice or f.fields["vendor_invoice"].upper() == invoice.upper()]
         rows, number, pages = page_of(found, visit.values.get("page", "1"))
         return self.page(
             "history.html", visit, rows=rows, total=len(found), number=number, pages=pages, invoice=invoice,

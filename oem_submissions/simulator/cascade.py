@@ -1,6 +1,6 @@
 """Cascade Automotive, "Cascade Connect": a single-page app of today for delivery reports and incentive claims.
 
-Everything is JSON over XHR: a submission gives a ticket, the ticket is polled, the reference comes with its end, or overnight.
+Everything is JSON over XHR: a submission gives a ticket to poll; the reference comes at its end, or overnight.
 """
 
 from __future__ import annotations
@@ -114,9 +114,8 @@ class Cascade(Skin):
 
     async def _form(self, visit: Visit) -> Response:
         kind = visit.values.get("kind", "delivery_report")
-        return JSONResponse(
-            {"fields": FIELDS[kind], "sale_types": SALE_TYPES, "quirks": sorted(visit.form_faults(*FORM_FAULTS))}
-        )
+        quirks = sorted(visit.form_faults(*FORM_FAULTS))
+        return JSONResponse({"fields": FIELDS.get(kind, {}), "sale_types": SALE_TYPES, "quirks": quirks})
 
     async def _check(self, visit: Visit) -> Response:
         known = re.fullmatch(r"[A-HJ-NPR-Z0-9]{17}", visit.values.get("vin", ""))

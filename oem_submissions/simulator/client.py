@@ -20,6 +20,10 @@ class SimulatorClient:
         self._session.trust_env = False
         self._seen: dict[str, int] = {}
 
+    def close(self) -> None:
+        """Lets go of its connection."""
+        self._session.close()
+
     def _call(self, method: str, path: str, timeout: float = 30.0, **arguments: Any) -> Any:
         response = self._session.request(method, f"{self.base_url}/admin{path}", timeout=timeout, **arguments)
         answer = response.json()
@@ -61,9 +65,10 @@ class SimulatorClient:
         probability: float | None = None,
         seed: int | None = None,
     ) -> dict[str, Any]:
-        """Sets a fault (names: `faults.py`). `match` is part of a submitted value, user or dealer; `seconds` is real time."""
+        """Sets a fault (names: `faults.py`). `match` is part of a submitted value, of the user or of the dealer."""
         fault_set = {"oem": oem, "fault": fault, "match": match, "times": times, "seconds": seconds}
-        answer: dict[str, Any] = self._call("POST", "/faults", json={**fault_set, "probability": probability, "seed": seed})
+        chance = {"probability": probability, "seed": seed}
+        answer: dict[str, Any] = self._call("POST", "/faults", json={**fault_set, **chance})
         return answer
 
     def faults(self) -> list[dict[str, Any]]:
@@ -123,5 +128,5 @@ class SimulatorClient:
         self._call("DELETE", "/sessions")
 
     def reset(self) -> None:
-        """Empties filings, faults, sessions, requests and scripted routes; accounts stay and no reference is given twice."""
+        """Empties filings, faults, sessions, requests, scripted routes; accounts stay, no reference is given twice."""
         self._call("POST", "/reset")

@@ -28,7 +28,7 @@ class ResettableH11(H11Protocol):
         self.app_state = {**self.app_state, "connection": self}
 
     def reset(self) -> None:
-        """With SO_LINGER 0 the kernel answers the close by RST. The socket lies below TLS, so https is reset just so."""
+        """With SO_LINGER 0 the kernel closes by RST. The socket lies below TLS, so https is reset just so."""
         raw = self.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

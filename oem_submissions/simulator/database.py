@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS faults (
 
 
 class Database:
-    """One connection behind a lock. A transaction is on disk before its `with` block is left, so a kill loses nothing."""
+    """One connection behind a lock. A transaction is kept when its `with` block is left: a kill loses nothing."""
 
     def __init__(self, path: Path | None) -> None:
         self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
@@ -77,7 +77,7 @@ class Database:
             return connection.execute(sql, values).rowcount
 
     def next_number(self, connection: sqlite3.Connection, name: str, first: int) -> int:
-        """The next number of a counter, inside the caller's transaction: numbers are never given twice, not by a reset either."""
+        """The next number of a counter, in the caller's transaction: never given twice, not after a reset either."""
         row = connection.execute(
             "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
             (name, first),

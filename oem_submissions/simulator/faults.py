@@ -1,4 +1,7 @@
-"""The fault knobs: one table of names and what each does, and the faults that are set. Where they bite is in `skin.py` and the skins."""
+"""The fault knobs: one table of names and what each does, and the faults that are set.
+
+Where they bite is in `skin.py` and in the skins.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ KINDS: dict[str, Kind] = {
     "error_after_filing": Kind("the claim is filed, then the submit answers 500"),
     "reset_before_filing": Kind("the submit's connection is reset (TCP RST) and nothing is filed"),
     "reset_after_filing": Kind("the claim is filed, then the submit's connection is reset (TCP RST)"),
-    "lost_response": Kind("the claim is filed, but no answer comes until the client goes or `seconds` (600)", seconds=600.0),
+    "lost_response": Kind("the claim is filed, but no answer comes until client or `seconds` (600) go", seconds=600.0),
     "maintenance": Kind("every page is a maintenance page, HTTP 503"),
     "login_refused": Kind("the log-in is refused although user and password are right"),
     "mfa": Kind("after the password a mailed code is asked for, which nobody has"),
@@ -49,7 +52,7 @@ KINDS: dict[str, Kind] = {
     "lying_success": Kind("the page shows a confirmation with a reference, but nothing is filed (cascade: HTTP 500)"),
     "double_processing": Kind("one submit is filed twice, under two references, of which one is shown"),
     "reference_later": Kind("the claim is filed without reference; the nightly run gives one, shown in the history"),
-    "stuck_in_process": Kind("the claim is filed, but stays in process, without reference, until the nightly run", ("cascade",)),
+    "stuck_in_process": Kind("the claim is filed, but in process, without reference, until the batch", ("cascade",)),
     "posts_twice": Kind("the page's script sends the submit twice"),
     "drops_filled_value": Kind("the VIN field keeps only what is typed key by key; a filled-in value is dropped"),
     "history_empty": Kind("the history page lists nothing at all"),
@@ -101,7 +104,8 @@ class Faults:
         if fault not in KINDS:
             raise FaultRefused(f"there is no fault {fault!r}; there are {', '.join(KINDS)}")
         if oem not in KINDS[fault].oems:
-            raise FaultRefused(f"the fault {fault!r} makes no sense for {oem}; it is for {', '.join(KINDS[fault].oems)}")
+            possible = ", ".join(KINDS[fault].oems)
+            raise FaultRefused(f"the fault {fault!r} makes no sense for {oem}; it is for {possible}")
         if probability is not None and not 0 <= probability <= 1:
             raise FaultRefused(f"the probability {probability} is not between 0 and 1")
         if times is not None and times < 1:
@@ -147,7 +151,7 @@ class Faults:
 
     @staticmethod
     def _draw(fault: Fault) -> float:
-        # Seed and number of the draw, not a generator in memory: the same seed gives the same faults after a restart too.
+        # Seed and number of the draw, not a generator in memory: the same seed gives the same after a restart.
         return random.Random(f"{fault.seed}:{fault.draws}").random() if fault.seed is not None else random.random()
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The test-server side: every request noted, requests waited for, routes scripted. Knows no portal but the submit paths."""
+"""The test server: requests noted and waited for, routes scripted. Of the portals it knows the submit paths."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 def aurora(number: int, year: int, kind: str = "warranty") -> str:
-    """`WC-2026-004217-K`: year, six digits, and the letter of (sum of digit x position, from 1, over year and number) mod 23."""
+    """`WC-2026-004217-U`: year, six digits, and a letter: the sum of digit x position (from 1) mod 23."""
     digits = f"{year:04d}{number:06d}"
     check = sum(int(d) * position for position, d in enumerate(digits, start=1)) % len(CHECK_LETTERS)
     return f"WC-{year:04d}-{number:06d}-{CHECK_LETTERS[check]}"
@@ -32,7 +32,7 @@ def borealis(number: int, year: int, kind: str = "coop") -> str:
 
 
 def cascade(number: int, year: int, kind: str = "delivery_report") -> str:
-    """`RDR-` or `INC-` and eight characters of upper-case base32, scattered over the space so that neighbours look unlike."""
+    """`RDR-` or `INC-` and eight characters of upper-case base32, scattered so that neighbours look unlike."""
     scattered = (number * 0x9E3779B97F + 0x5DEECE66D) % 2**40  # an odd factor: one-to-one modulo 2**40
     text = "".join(_BASE32[(scattered >> shift) & 31] for shift in range(35, -1, -5))
     return f"{'RDR' if kind == 'delivery_report' else 'INC'}-{text}"

@@ -16,7 +16,7 @@ import trustme
 import uvicorn
 from starlette.types import ASGIApp
 
-from oem_submissions.simulator.app import build
+from oem_submissions.simulator.app import build, open_world
 from oem_submissions.simulator.client import SimulatorClient
 from oem_submissions.simulator.connections import ResettableH11
 
@@ -47,7 +47,9 @@ class Simulator:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -61,7 +63,8 @@ class Simulator:
         self._sockets = [_listen(port) for port in self._ports]
         http_port, https_port = (s.getsockname()[1] for s in self._sockets)
         self.http_url, self.https_url = f"http://{HOST}:{http_port}", f"https://{HOST}:{https_port}"
-        app = build(self._state_dir)
+        self._world = open_world(self._state_dir)
+        app = build(self._world, self._state_dir)
         self._servers = [_server(app, None), _server(app, authority)]
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="simulator", daemon=True)
         self._thread.start()
@@ -78,6 +81,8 @@ class Simulator:
             server.should_exit = True
         if self._thread:
             self._thread.join(timeout=10)
+        self.client.close()
+        self._world.database.close()
         for sock in self._sockets:
             sock.close()
         if self._scratch:

@@ -154,13 +154,12 @@ class Skin:
             received = json.loads(await request.body() or b"{}")
             values.update({k: _text(v) for k, v in received.items()} if isinstance(received, dict) else {})
         elif request.method == "POST":
-            form = await request.form()
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    if value.filename:
+            async with request.form() as form:
+                for name, value in form.multi_items():
+                    if not isinstance(value, UploadFile):
+                        values[name] = value.replace("\r\n", "\n")
+                    elif value.filename:
                         files.append(await read_file(name, value))
-                else:
-                    values[name] = value.replace("\r\n", "\n")
         visit = Visit(self, request, values, files)
         self._find_session(visit)
         return visit

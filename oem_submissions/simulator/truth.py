@@ -13,7 +13,11 @@ from oem_submissions.simulator.clock import Clock
 from oem_submissions.simulator.database import Database
 
 OEMS = ("aurora", "borealis", "cascade")
-SUBMIT_PATHS = {"/aurora/claims": "aurora", "/borealis/claims/submit": "borealis", "/cascade/api/submissions": "cascade"}
+SUBMIT_PATHS = {
+    "/aurora/claims": "aurora",
+    "/borealis/claims/submit": "borealis",
+    "/cascade/api/submissions": "cascade",
+}
 """The only paths whose POST files something."""
 BUSINESS_KEYS = {
     "warranty": ("dealer", "repair_order", "line", "coverage"),
@@ -168,7 +172,7 @@ class Truth:
         )
 
     def summary(self, oem: str) -> dict[str, Any]:
-        """The filings, oldest first, with counts of filings, submit posts and filings beyond the first per business key."""
+        """The filings, oldest first; how many, how many submit posts, how many beyond the first per business key."""
         filings = list(reversed(self.find(oem)))
         posts = self._database.row("SELECT count(*) FROM posts WHERE oem = ?", oem)
         return {
@@ -181,5 +185,7 @@ class Truth:
     def forget(self) -> None:
         """Empties the portals; counters stay, so that no number is given twice."""
         with self._database.transaction() as connection:
-            for table in ("filings", "posts", "uploads", "tickets"):
-                connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM filings")
+            connection.execute("DELETE FROM posts")
+            connection.execute("DELETE FROM uploads")
+            connection.execute("DELETE FROM tickets")

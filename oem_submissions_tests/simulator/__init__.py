@@ -1,0 +1,1 @@
+"""The simulator: does it do to claims what it says it did."""
