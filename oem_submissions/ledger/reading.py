@@ -45,6 +45,10 @@ class LedgerReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
     def claim(self, claim_id: str) -> Claim | None:
         """The claim as it stands."""
         return self._one_claim(claims.c.claim_id == claim_id)

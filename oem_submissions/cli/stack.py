@@ -1,0 +1,208 @@
+"""The processes of one machine: database, simulator, Dagster's webserver and daemon, the desk. Started in order, stopped together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.ledger.embedded import EmbeddedPostgres
+from oem_submissions.ledger.migrate import migrate
+from oem_submissions.ledger.store import ledger_engine
+from oem_submissions.settings import PREFIX, PROJECT, Settings, read_settings
+
+LOOPBACK = "127.0.0.1"
+_GRACE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a running stack answer."""
+
+    dagster: str
+    desk: str
+    simulator: str | None
+    """Portals, http."""
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A stack that is up."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    """What its processes see, and what a command must see to work with it."""
+    addresses: Addresses
+
+    def check(self) -> None:
+        """Raises `ConfigurationError` when a process has died."""
+        for process in self.processes:
+            process.check()
+
+    processes: tuple[Process, ...] = ()
+
+
+class Process:
+    """A child in a session of its own, with its output in a log file."""
+
+    def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path, pipe: bool = False):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.name, self.log = name, log
+        self._log = log.open("ab")
+        self._child = subprocess.Popen(  # noqa: S603 - our own programs, no shell
+            command,
+            env=dict(environment),
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipe else self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def first_line(self) -> str:
+        """The first line on its standard output; empty when it died before."""
+        assert self._child.stdout is not None
+        return self._child.stdout.readline().decode()
+
+    def check(self) -> None:
+        """Raises `ConfigurationError` with the end of its log when it has died."""
+        if self._child.poll() is not None:
+            tail = self.log.read_text(errors="replace").strip().splitlines()[-3:]
+            raise ConfigurationError(
+                f"{self.name} ended with code {self._child.returncode}: {' '.join(tail)} (all of it in {self.log})."
+            )
+
+    def stop(self) -> None:
+        """End the child and whatever it started: asked first, then killed."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._child.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        self._signal(signal.SIGKILL)
+        self._child.wait()
+        self._log.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def free_port(preferred: int) -> int:
+    """The preferred port when it is free, else any."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ConfigurationError("No port is free on the loopback interface.")
+
+
+@contextmanager
+def simulator(state: Path, logs: Path) -> Iterator[dict[str, str]]:
+    """The simulated portals and CRM as a process of their own: its `http` and `https` addresses and `ca` file."""
+    command = [sys.executable, "-m", "oem_submissions.simulator", "--port", "0", "--state", str(state)]
+    with Process("The simulator", command, os.environ, logs / "simulator.log", pipe=True) as process:
+        line = process.first_line()
+        if not line:
+            process.check()
+            raise ConfigurationError(f"The simulator did not say where it listens; see {process.log}.")
+        yield json.loads(line)
+
+
+def database_environment(settings: Settings, postgres: EmbeddedPostgres | None) -> dict[str, str]:
+    """The variables that lead to the ledger and to Dagster's storage; the latter defaults to a database beside the ledger's."""
+    ledger = settings.database_url or (postgres.url("oem_submissions") if postgres else "")
+    dagster = os.environ.get(f"{PREFIX}DAGSTER_DATABASE_URL")
+    if dagster is None:
+        dagster = postgres.url("dagster") if postgres else ledger
+    # dagster-postgres needs psycopg2: SQLAlchemy would take psycopg 3 for a plain URL, and NOTIFY then fails.
+    dagster = dagster.replace("postgresql://", "postgresql+psycopg2://", 1)
+    home = settings.home
+    return {
+        f"{PREFIX}HOME": str(home),
+        f"{PREFIX}DATABASE_URL": ledger,
+        f"{PREFIX}DAGSTER_DATABASE_URL": dagster,
+        f"{PREFIX}DAGSTER_DATA": str(home / "dagster"),
+        f"{PREFIX}DAGSTER_LOGS": str(home / "logs" / "runs"),
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(PROJECT)),
+    }
+
+
+@contextmanager
+def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[RunningStack]:
+    """Database, migrated; webserver, daemon and desk, answering. `extra` is added to their environment."""
+    logs = settings.home / "logs"
+    with ExitStack() as stack:
+        postgres = None
+        if settings.database_url is None:
+            postgres = EmbeddedPostgres(settings.postgres)
+            stack.callback(postgres.stop)
+        databases = database_environment(settings, postgres)
+        engine = ledger_engine(databases[f"{PREFIX}DATABASE_URL"])
+        migrate(engine)
+        engine.dispose()
+
+        ports = {"dagster": free_port(3000), "desk": free_port(8787)}
+        addresses = Addresses(
+            f"http://{LOOPBACK}:{ports['dagster']}", f"http://{LOOPBACK}:{ports['desk']}", extra.get("SIMULATOR")
+        )
+        environment = {
+            **os.environ,
+            **databases,
+            f"{PREFIX}DESK_URL": addresses.desk,
+            f"{PREFIX}DAGSTER_URL": addresses.dagster,
+            **extra,
+        }
+        programs = Path(sys.executable).parent
+        workspace = ["-w", str(PROJECT / "workspace.yaml")]
+        commands = {
+            "dagster-webserver": [
+                str(programs / "dagster-webserver"), *workspace, "-h", LOOPBACK, "-p", str(ports["dagster"]),
+            ],
+            "dagster-daemon": [str(programs / "dagster-daemon"), "run", *workspace],
+            "desk": [sys.executable, "-m", "oem_submissions.cli", "desk", "--port", str(ports["desk"])],
+        }  # fmt: skip
+        processes = tuple(
+            stack.enter_context(Process(name, command, environment, logs / f"{name}.log"))
+            for name, command in commands.items()
+        )
+        up = RunningStack(replace(read_settings(environment)), environment, addresses, processes)
+        for address in (f"{addresses.desk}/health", f"{addresses.dagster}/server_info"):
+            _wait_until_it_answers(address, up)
+        yield up
+
+
+def _wait_until_it_answers(address: str, up: RunningStack, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        up.check()
+        try:
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - an address of our own, on loopback
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise ConfigurationError(f"{address} did not answer within {seconds:.0f} s; see the logs in {up.settings.home / 'logs'}.")

@@ -1,0 +1,5 @@
+"""What Dagster loads; `workspace.yaml` names it."""
+
+from oem_submissions.wiring import definitions
+
+defs = definitions()

@@ -1,0 +1,214 @@
+"""The assets of one OEM: submission results → evidence bundles → CRM sync, one graph of three ops per partition."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from dagster import (
+    AssetIn,
+    AssetKey,
+    AssetOut,
+    AssetsDefinition,
+    AssetSpec,
+    Backoff,
+    Failure,
+    In,
+    Jitter,
+    MetadataValue,
+    Nothing,
+    OpExecutionContext,
+    Out,
+    RetryPolicy,
+    graph_multi_asset,
+    op,
+)
+
+from oem_submissions.defs.metadata import claims_table, links, thumbnail
+from oem_submissions.defs.partitions import partition_of, partitions_of
+from oem_submissions.domain.failures import ConfigurationError, SubmissionError
+from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.ports import ClaimRules
+from oem_submissions.services.bound import Services
+from oem_submissions.services.submit import Partition, TryAgain
+
+CRM_INTAKE = AssetKey("crm_intake")
+
+
+_CONFIG = {"oem": str}
+"""Hard-coded by each OEM's asset graph, never set by a person."""
+
+
+class CrmNotTold(Exception):
+    """The CRM did not take an outcome; the run comes back to it. The portal is not touched."""
+
+
+def retry_policy(budget: int, seconds: float) -> RetryPolicy:
+    """Exponential backoff with jitter; a retried op only ever resumes from the ledger."""
+    return RetryPolicy(max_retries=budget, delay=seconds, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+
+
+def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
+    """The three ops, shared by all OEMs."""
+    common: dict[str, Any] = {
+        "config_schema": _CONFIG,
+        "retry_policy": retry_policy(budget, retry_seconds),
+        "required_resource_keys": {"services"},
+    }
+
+    @op(ins={"due": In(Nothing)}, out=Out(Nothing), **common)
+    def submit_claims(context: OpExecutionContext) -> None:
+        """File the partition's due claims in the OEM's portal, each once. What was filed before is left alone."""
+        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        try:
+            _submit(context, services, partition)
+        except TryAgain as waiting:
+            if context.retry_number < budget:
+                raise
+            context.log.error(f"{waiting} No retry is left in this run; the schedule comes back to them.")
+        except ConfigurationError as error:
+            raise Failure(str(error), allow_retries=False) from error
+        context.add_output_metadata(_results_metadata(services, partition))
+
+    @op(ins={"submitted": In(Nothing)}, out=Out(Nothing), **common)
+    def seal_evidence(context: OpExecutionContext) -> None:
+        """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
+        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        sealed = services.seal(partition, context.run_id, worker_name())
+        for claim in sealed:
+            context.log.info(f"claim {claim.claim_id}: bundle {claim.bundle_digest}")
+        claims = services.claims(partition)
+        bundled = [claim for claim in claims if claim.bundle_digest]
+        context.add_output_metadata(
+            {
+                "bundles": len(bundled),
+                "sealed in this run": len(sealed),
+                "claims": claims_table(claims, ("claim_id", "state", "reference", "bundle_digest")),
+                **links(services.settings, partition),
+                **thumbnail(services, bundled),
+            }
+        )
+
+    @op(ins={"sealed": In(Nothing)}, out=Out(Nothing), **common)
+    def sync_crm(context: OpExecutionContext) -> None:
+        """Write status, reference and evidence link to each claim's CRM record, and read them back."""
+        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        untold = services.sync(partition, context.run_id, worker_name())
+        for item in untold:
+            context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
+        if untold and context.retry_number < budget:
+            raise CrmNotTold("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in untold))
+        claims = services.claims(partition)
+        context.add_output_metadata(
+            {
+                "told": sum(claim.crm_version == claim.version for claim in claims),
+                "not taken by the CRM": len(untold),
+                "claims": claims_table(claims, ("claim_id", "crm_record_id", "state", "reference", "reason")),
+                **links(services.settings, partition),
+            }
+        )
+
+    return {"submit": submit_claims, "seal": seal_evidence, "sync": sync_crm}
+
+
+def filing_assets(rules: ClaimRules, start: date, ops: Mapping[str, Any]) -> AssetsDefinition:
+    """The OEM's three partitioned assets, made by one graph."""
+    oem = rules.oem
+    config = {name: {"config": {"oem": oem}} for name in ("submit_claims", "seal_evidence", "sync_crm")}
+
+    def out(name: str, description: str, kinds: set[str]) -> AssetOut:
+        return AssetOut(
+            key=AssetKey([oem, name]),
+            description=description,
+            kinds=kinds,
+            owners=["team:submissions"],
+            tags={"oem": oem},
+            dagster_type=Nothing,
+        )
+
+    @graph_multi_asset(
+        name=f"{oem}_filing",
+        group_name=oem,
+        partitions_def=partitions_of(rules, start),
+        ins={"due": AssetIn(CRM_INTAKE, dagster_type=Nothing)},
+        config=config,
+        outs={
+            "submission_results": out(
+                "submission_results", f"What became of each claim in {oem}'s portal.", {"playwright", "postgres"}
+            ),
+            "evidence_bundles": out("evidence_bundles", "One verifiable bundle per filed claim.", {"bagit"}),
+            "crm_sync": out("crm_sync", "What the CRM's records say of these claims.", {"salesforce"}),
+        },
+    )
+    def filing(due: Any) -> Any:
+        submitted = ops["submit"](due)
+        sealed = ops["seal"](submitted)
+        synced = ops["sync"](sealed)
+        return {"submission_results": submitted, "evidence_bundles": sealed, "crm_sync": synced}
+
+    return filing
+
+
+def intake_asset() -> AssetSpec:
+    """Where claims come from; the sensor `crm_intake` materialises it."""
+    return AssetSpec(
+        CRM_INTAKE,
+        group_name="crm",
+        description="Due claims taken in from the CRM, validated, with their files.",
+        kinds={"salesforce", "postgres"},
+        owners=["team:submissions"],
+    )
+
+
+def worker_name() -> str:
+    """This worker, for the ledger: host and process."""
+    import os
+
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _services(context: OpExecutionContext) -> Services:
+    services = context.resources.services
+    assert isinstance(services, Services)
+    return services
+
+
+def _submit(context: OpExecutionContext, services: Services, partition: Partition) -> None:
+    with services.portals() as portals:
+        portal = portals.portal(partition.oem)
+        tags = {
+            "oem": partition.oem,
+            "dealer": partition.dealer,
+            "period": partition.period,
+            "adapter_digest": portal.pins.adapter_digest[:12],
+            "pack": f"{portal.pins.pack_version}-{portal.pins.pack_digest[:12]}",
+        }
+        context.instance.add_run_tags(context.run_id, tags)
+        try:
+            claims = services.submit(partition, context.run_id, worker_name(), portal)
+        except SubmissionError as error:
+            context.log.warning(str(error))
+            raise
+    for claim in claims:
+        context.log.info(f"claim {claim.claim_id}: {claim.state} {claim.reference or ''} {claim.reason or ''}")
+
+
+def _results_metadata(services: Services, partition: Partition) -> dict[str, Any]:
+    claims = services.claims(partition)
+    count = pd.Series([claim.state for claim in claims], dtype="str").value_counts()
+    filed = [claim for claim in claims if claim.state in FILED]
+    return {
+        "claims": claims_table(claims, ("claim_id", "state", "reference", "reason", "attempts", "run_id")),
+        "filed": len(filed),
+        "refused": int(count.get(State.REJECTED, 0)) + int(count.get(State.DEAD, 0)),
+        "held": sum(claim.state in HELD for claim in claims),
+        "references": MetadataValue.json([claim.reference for claim in filed]),
+        **links(services.settings, partition),
+        **thumbnail(services, claims),
+    }
+
+
+def asset_keys(oem: str) -> Sequence[AssetKey]:
+    """The OEM's assets that a filing run makes."""
+    return [AssetKey([oem, name]) for name in ("submission_results", "evidence_bundles", "crm_sync")]

@@ -1,0 +1,195 @@
+"""Jobs, schedules and sensors. They only enqueue, or look: each is a few lines over a service."""
+
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Any
+
+from dagster import (
+    AssetMaterialization,
+    AssetSelection,
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    schedule,
+    sensor,
+)
+
+from oem_submissions.defs.assets import CRM_INTAKE, asset_keys, worker_name
+from oem_submissions.defs.partitions import add_dealers, partition_key
+from oem_submissions.domain.records import DueWork
+from oem_submissions.ports import ClaimRules
+from oem_submissions.services.bound import Services
+
+UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def filing_job(rules: ClaimRules) -> Any:
+    """The OEM's job: its three assets and their checks, one partition per run."""
+    return define_asset_job(
+        f"{rules.oem}_filing_job",
+        selection=AssetSelection.assets(*asset_keys(rules.oem)),
+        description=f"File {rules.oem}'s due claims, seal the evidence, tell the CRM.",
+        tags={"oem": rules.oem},
+    )
+
+
+def enqueue_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
+    """The OEM's cadence. It asks the ledger for dealers with due work, requests one run each, and returns."""
+
+    @schedule(
+        name=f"{rules.oem}_enqueue",
+        job=job,
+        cron_schedule=rules.cadence.cron,
+        execution_timezone=rules.cadence.timezone,
+        default_status=DefaultScheduleStatus.RUNNING,
+        required_resource_keys={"services"},
+        description=f"Puts {rules.oem}'s due claims in the queue.",
+    )
+    def enqueue(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:
+        services = context.resources.services
+        work = services.due(rules.oem, runs_under_way(context.instance, rules.oem))
+        services.ledger.record_tick(
+            rules.oem, "schedule", context.scheduled_execution_time.astimezone(UTC), len(work)
+        )
+        add_dealers(context.instance, rules.oem, (item.dealer for item in work))
+        return [run_request(item) for item in work] or SkipReason("Nothing is due that is not under way.")
+
+    return enqueue
+
+
+def enqueue_requests_sensor(jobs: dict[str, Any]) -> SensorDefinition:
+    """Answers `oem-submissions enqueue`: the same question as the schedules', asked from a shell or a CronJob.
+
+    The run key is the request and the partition, never the business key: a tick that is evaluated twice asks for no run twice.
+    """
+
+    @sensor(
+        name="enqueue_requests",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=2,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+    )
+    def enqueue_requests(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        services = context.resources.services
+        requests = services.ledger.enqueue_requests(after=int(context.cursor or 0))
+        if not requests:
+            return SkipReason("Nobody asked.")
+        runs: dict[tuple[str, str, str], RunRequest] = {}
+        for request in requests:
+            under_way = runs_under_way(context.instance, request.oem)
+            for item in services.due(request.oem, under_way, request.dealers, request.period):
+                key = f"{request.request_id}:{item.dealer}:{item.period}"
+                runs.setdefault((item.oem, item.dealer, item.period), run_request(item, key, jobs[item.oem].name))
+        for oem, dealer, _ in runs:
+            add_dealers(context.instance, oem, [dealer])
+        return SensorResult(run_requests=list(runs.values()), cursor=str(requests[-1].request_id))
+
+    return enqueue_requests
+
+
+def crm_intake_sensor(every_seconds: int) -> SensorDefinition:
+    """Takes due claims in from the CRM. A failed read is not an empty read: it is an error of the tick, and nothing follows from it."""
+
+    @sensor(
+        name="crm_intake",
+        minimum_interval_seconds=every_seconds,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+        asset_selection=AssetSelection.assets(CRM_INTAKE),
+    )
+    def crm_intake(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        report = context.resources.services.take_in()
+        if not (report.taken_in or report.amended or report.refused):
+            return SkipReason("The CRM has nothing new that is due.")
+        counts = {"taken in": len(report.taken_in), "amended": len(report.amended), "refused": len(report.refused)}
+        return SensorResult(asset_events=[AssetMaterialization(CRM_INTAKE, metadata=counts)])
+
+    return crm_intake
+
+
+def new_dealers_sensor(oems: Iterable[str]) -> SensorDefinition:
+    """Makes partitions for dealers that the ledger has claims of. It never removes one."""
+    known = sorted(oems)
+
+    @sensor(
+        name="new_dealers",
+        minimum_interval_seconds=30,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+        asset_selection=AssetSelection.assets(CRM_INTAKE),
+    )
+    def new_dealers(context: SensorEvaluationContext) -> SkipReason:
+        ledger = context.resources.services.ledger
+        new = [f"{oem}/{dealer}" for oem in known for dealer in add_dealers(context.instance, oem, ledger.dealers(oem))]
+        return SkipReason(f"New dealers: {', '.join(new)}." if new else "No new dealer.")
+
+    return new_dealers
+
+
+def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
+    """Puts right what lost workers left, by the side of the click; their Dagster runs are marked failed, and the rest goes on."""
+
+    @sensor(
+        name="lost_workers",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=10,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+    )
+    def lost_workers(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        services: Services = context.resources.services
+        requests = []
+        lost = services.recover(f"lost_workers@{worker_name()}")
+        for worker in lost:
+            context.log.error(worker.sentence())
+            _fail_run(context.instance, worker.lease.run_id, worker.sentence())
+        for oem, dealer in {(worker.lease.oem, worker.lease.dealer) for worker in lost}:
+            requests += [
+                run_request(item, f"lost:{min(w.lease.lease_id for w in lost)}:{item.period}", jobs[oem].name)
+                for item in services.due(oem, runs_under_way(context.instance, oem), [dealer])
+            ]
+        if not lost:
+            return SkipReason("Every worker is alive.")
+        return SensorResult(run_requests=requests)
+
+    return lost_workers
+
+
+def runs_under_way(instance: DagsterInstance, oem: str) -> set[tuple[str, str]]:
+    """(dealer, period) of every queued or running run of the OEM, however it was launched."""
+    runs = instance.get_runs(RunsFilter(tags={"oem": oem}, statuses=UNFINISHED))
+    return {(run.tags.get("dealer", ""), run.tags.get("period", "")) for run in runs}
+
+
+def run_request(work: DueWork, run_key: str | None = None, job_name: str | None = None) -> RunRequest:
+    """A run for one unit of work, with the tags that the queue's limits and people look at."""
+    return RunRequest(
+        run_key=run_key,
+        job_name=job_name,
+        partition_key=partition_key(work.dealer, work.period),
+        tags={"oem": work.oem, "dealer": work.dealer, "period": work.period},
+    )
+
+
+def _fail_run(instance: DagsterInstance, run_id: str, why: str) -> None:
+    """A run whose worker is lost never ends by itself, and would hold its place in the queue for ever."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, why)

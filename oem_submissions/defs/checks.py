@@ -1,0 +1,144 @@
+"""The checks of one OEM's partitions. They read the ledger, the store and the CRM by key; each failure says what to do next."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    AssetKey,
+    MetadataValue,
+    PreviewWarning,
+    asset_check,
+)
+
+from oem_submissions.defs.metadata import claims_table
+from oem_submissions.defs.partitions import partition_of, partitions_of
+from oem_submissions.domain.evidence import bundle_key
+from oem_submissions.domain.reasons import REASONS, FailureClass
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.ports import ClaimRules, CrmUnavailable, EvidenceMissing
+from oem_submissions.services.bound import Services
+
+# Partitioned checks are marked preview; we know, and rely on them.
+warnings.filterwarnings("ignore", category=PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec")
+
+VerifyBundle = Callable[[bytes], Sequence[str]]
+"""A bundle's bytes to what is wrong with it."""
+
+
+def without_reference(claims: Sequence[Claim]) -> list[Claim]:
+    """Claims that should have a reference and have none. One that the portal, or our validation, refused needs none."""
+    fine = FILED | {State.REJECTED, State.WITHDRAWN, State.AWAITING_REFERENCE}
+
+    def refused(claim: Claim) -> bool:
+        return claim.reason is not None and REASONS[claim.reason].failure_class is FailureClass.BUSINESS
+
+    return [c for c in claims if c.state not in fine and not (c.state is State.DEAD and refused(c))]
+
+
+def without_evidence(claims: Sequence[Claim], services: Services, verify: VerifyBundle) -> dict[str, str]:
+    """By claim id: what is wrong with the bundle of a filed claim."""
+    problems = {}
+    for claim in claims:
+        if claim.state not in FILED:
+            continue
+        if claim.bundle_digest is None:
+            problems[claim.claim_id] = "no bundle is sealed"
+            continue
+        try:
+            findings = verify(services.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest)))
+        except EvidenceMissing as error:
+            findings = [str(error)]
+        if findings:
+            problems[claim.claim_id] = "; ".join(findings)
+    return problems
+
+
+def unlike_in_crm(claims: Sequence[Claim], services: Services) -> dict[str, str]:
+    """By claim id: where the CRM does not say what the ledger says."""
+    problems = {}
+    for claim in claims:
+        if claim.crm_version is None and claim.state not in FILED:
+            continue
+        try:
+            if not services.crm_agrees(claim):
+                problems[claim.claim_id] = "the record differs from the ledger"
+        except CrmUnavailable as error:
+            problems[claim.claim_id] = str(error)
+    return problems
+
+
+def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> list[AssetChecksDefinition]:
+    """The OEM's checks: three that block, one that warns."""
+    oem, partitions = rules.oem, partitions_of(rules, start)
+
+    def check(asset: str, name: str, blocking: bool, description: str) -> Callable[..., Any]:
+        return asset_check(
+            asset=AssetKey([oem, asset]),
+            name=name,
+            blocking=blocking,
+            description=description,
+            partitions_def=partitions,
+            required_resource_keys={"services"},
+        )
+
+    def claims_in(context: AssetCheckExecutionContext) -> tuple[Services, list[Claim]]:
+        services = context.resources.services
+        return services, services.claims(partition_of(context.op_execution_context, oem))
+
+    @check("submission_results", "reference_captured", True, "Every filed claim has exactly one reference.")
+    def reference_captured(context: AssetCheckExecutionContext) -> AssetCheckResult:
+        _, claims = claims_in(context)
+        missing = without_reference(claims)
+        return AssetCheckResult(
+            passed=not missing,
+            severity=AssetCheckSeverity.ERROR,
+            description=_sentence(missing) if missing else f"{sum(c.state in FILED for c in claims)} references captured.",
+            metadata={"claims": claims_table(missing or claims, ("claim_id", "state", "reference", "reason"))},
+        )
+
+    @check("submission_results", "no_unknown_outcomes", False, "No claim is held because its outcome can't be told.")
+    def no_unknown_outcomes(context: AssetCheckExecutionContext) -> AssetCheckResult:
+        _, claims = claims_in(context)
+        held = [c for c in claims if c.state in HELD and c.state is not State.AWAITING_REFERENCE]
+        return AssetCheckResult(
+            passed=not held,
+            severity=AssetCheckSeverity.WARN,
+            description=_sentence(held) if held else "Every outcome is known.",
+            metadata={"held": len(held)},
+        )
+
+    @check("evidence_bundles", "evidence_present", True, "Every filed claim has a bundle that verifies.")
+    def evidence_present(context: AssetCheckExecutionContext) -> AssetCheckResult:
+        services, claims = claims_in(context)
+        return _by_claim(without_evidence(claims, services, verify), "Every bundle is there and verifies.")
+
+    @check("crm_sync", "crm_matches_ledger", True, "The CRM's records, read back, say what the ledger says.")
+    def crm_matches_ledger(context: AssetCheckExecutionContext) -> AssetCheckResult:
+        services, claims = claims_in(context)
+        return _by_claim(unlike_in_crm(claims, services), "The CRM agrees with the ledger.")
+
+    return [reference_captured, no_unknown_outcomes, evidence_present, crm_matches_ledger]
+
+
+def _by_claim(problems: dict[str, str], fine: str) -> AssetCheckResult:
+    return AssetCheckResult(
+        passed=not problems,
+        severity=AssetCheckSeverity.ERROR,
+        description="; ".join(f"{claim}: {problem}" for claim, problem in problems.items()) or fine,
+        metadata={"problems": MetadataValue.json(problems)},
+    )
+
+
+def _sentence(claims: Sequence[Claim]) -> str:
+    return "; ".join(
+        f"{c.claim_id} is {c.state}"
+        + (f", {c.reason}: {c.reason_text} What to do: {REASONS[c.reason].action}" if c.reason else "")
+        for c in claims
+    )

@@ -1,0 +1,46 @@
+"""Puts the Dagster objects of all OEMs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import Definitions, ResourceDefinition, in_process_executor
+
+from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
+from oem_submissions.defs.automation import (
+    crm_intake_sensor,
+    enqueue_requests_sensor,
+    enqueue_schedule,
+    filing_job,
+    lost_workers_sensor,
+    new_dealers_sensor,
+)
+from oem_submissions.defs.checks import VerifyBundle, partition_checks
+from oem_submissions.ports import ClaimRules
+from oem_submissions.settings import Settings
+
+
+def all_definitions(
+    adapters: Mapping[str, ClaimRules], services: ResourceDefinition, verify: VerifyBundle, settings: Settings
+) -> Definitions:
+    """One asset group, job and schedule per OEM; the sensors; and `services`, which every one of them works through."""
+    ops = filing_ops(settings.attempts_budget, settings.retry_seconds)
+    jobs: dict[str, Any] = {oem: filing_job(rules) for oem, rules in adapters.items()}
+    checks = [
+        check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)
+    ]
+    return Definitions(
+        assets=[intake_asset(), *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values())],
+        asset_checks=checks,
+        jobs=list(jobs.values()),
+        schedules=[enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()],
+        sensors=[
+            crm_intake_sensor(settings.intake_seconds),
+            new_dealers_sensor(adapters),
+            enqueue_requests_sensor(jobs),
+            lost_workers_sensor(jobs),
+        ],
+        resources={"services": services},
+        executor=in_process_executor,
+    )

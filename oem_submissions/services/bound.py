@@ -1,0 +1,98 @@
+"""The services bound to their parts: what Dagster, the desk and the command line call. It decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from oem_submissions.domain.claims import parse_claim
+from oem_submissions.domain.records import Claim, DueWork
+from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, Secrets
+from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.health import LostWorker, recover_lost_workers
+from oem_submissions.services.intake import IntakeReport, take_in_due_claims
+from oem_submissions.services.queue import work_to_enqueue
+from oem_submissions.services.seal import seal_claims
+from oem_submissions.services.submit import Partition, submit_partition
+from oem_submissions.services.sync import Untold, same_standing, sync_claims
+from oem_submissions.settings import Settings
+
+
+class Portals(Protocol):
+    """The OEMs' portals, behind one browser that starts when it is first needed."""
+
+    def portal(self, oem: str) -> Portal:
+        """One OEM's portal, pinned to adapter and pack."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a worker, a sensor or a command needs."""
+
+    settings: Settings
+    ledger: Ledger
+    crm: Crm
+    evidence: EvidenceStore
+    secrets: Secrets
+    adapters: Mapping[str, ClaimRules]
+    portals: Callable[[], AbstractContextManager[Portals]]
+    bundle: Bundler
+
+    def take_in(self) -> IntakeReport:
+        """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
+        report = take_in_due_claims(
+            self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes
+        )
+        refused = [claim for claim in map(self.ledger.claim, report.refused) if claim]
+        sync_claims(refused, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
+        return report
+
+    def due(
+        self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None
+    ) -> list[DueWork]:
+        """What should be put in the queue now."""
+        return work_to_enqueue(self.ledger, oem, under_way, dealers, period)
+
+    def submit(self, partition: Partition, run_id: str, worker: str, portal: Portal) -> list[Claim]:
+        """File what is to be filed of a partition. Raises `TryAgain` and `LeaseLost`."""
+        rules = self.adapters[partition.oem]
+        return submit_partition(
+            partition,
+            run_id,
+            worker,
+            ledger=self.ledger,
+            evidence=self.evidence,
+            portal=portal,
+            account=lambda: portal_account(self.secrets, partition.oem, partition.dealer),
+            parse=lambda payload: parse_claim(rules.claim_model, payload),
+            lease_seconds=self.settings.lease_seconds,
+            click_seconds=self.settings.click_seconds,
+            attempts_budget=self.settings.attempts_budget,
+        )
+
+    def seal(self, partition: Partition, run_id: str, worker: str) -> list[Claim]:
+        """Seal what has an outcome; the claims that were sealed now."""
+        claims = self.claims(partition)
+        return seal_claims(
+            claims, run_id, worker, ledger=self.ledger, evidence=self.evidence, bundle=self.bundle
+        )
+
+    def sync(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
+        """Tell the CRM; what it did not take."""
+        claims = self.claims(partition)
+        return sync_claims(claims, run_id, worker, ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
+
+    def claims(self, partition: Partition) -> list[Claim]:
+        """The partition's claims as the ledger has them."""
+        return self.ledger.claims(partition.oem, partition.dealer, partition.period)
+
+    def crm_agrees(self, claim: Claim) -> bool:
+        """Whether the CRM's record, read now, says what the ledger says."""
+        return same_standing(self.crm.read_outcome(claim.crm_record_id), claim, self.settings.desk_url)
+
+    def recover(self, actor: str) -> list[LostWorker]:
+        """Put right what lost workers left."""
+        return recover_lost_workers(self.ledger, actor, self.settings.lease_seconds)

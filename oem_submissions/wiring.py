@@ -1,0 +1,82 @@
+"""The composition root: settings become parts, parts become services and Definitions. Tests put other parts in by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from adapters.registry import ADAPTERS
+from oem_submissions.crm.salesforce import SalesforceCrm
+from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.store_directory import DirectoryStore
+from oem_submissions.evidence.verify import verify_bundle
+from oem_submissions.ledger.embedded import EmbeddedPostgres
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.portal.runtime import BrowserRuntime
+from oem_submissions.services.bound import Services
+from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from dagster import Definitions
+
+
+@contextmanager
+def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Services]:
+    """The services on their real parts; `overrides` replaces any of them by its name in `Services`. Closed at the end."""
+    settings = settings or read_settings()
+    parts = {
+        "ledger": lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget),
+        "crm": lambda: salesforce(settings, EnvironmentSecrets()),
+        "evidence": lambda: DirectoryStore(settings.evidence),
+        "secrets": EnvironmentSecrets,
+        "adapters": lambda: ADAPTERS,
+        "portals": lambda: lambda: BrowserRuntime(ADAPTERS, settings.selectors, settings.portal_urls),
+        "bundle": lambda: build_bundle,
+    }
+    made = {name: overrides[name] if name in overrides else make() for name, make in parts.items()}
+    try:
+        yield Services(settings=settings, **made)
+    finally:
+        if "ledger" not in overrides:
+            made["ledger"].close()
+
+
+def database_url(settings: Settings) -> str:
+    """The ledger's database: the one that is set, or the embedded one, started if need be."""
+    return settings.database_url or EmbeddedPostgres(settings.postgres).url("oem_submissions")
+
+
+def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:
+    """The CRM client. Raises `SettingsError` that names what is missing."""
+    if settings.crm_url is None:
+        raise SettingsError("OEM_SUBMISSIONS_CRM_URL is not set; it should be your Salesforce instance, https://….")
+    credentials = {}
+    for name in ("client_id", "client_secret"):
+        value = secrets.find(f"crm/{name}")
+        if value is None:
+            raise SettingsError(f"The CRM's {name} is not set: set {secrets.where(f'crm/{name}')}.")
+        credentials[name] = value
+    return SalesforceCrm(settings.crm_url, **credentials, ca_file=settings.crm_ca)
+
+
+def definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:
+    """What Dagster loads. Nothing is opened until a run, a tick or a check needs it."""
+    # Here and not above: Dagster takes three seconds to import, and the commands that only ask the ledger don't need it.
+    from dagster import ResourceDefinition
+
+    from oem_submissions.defs.definitions import all_definitions
+
+    settings = settings or read_settings()
+
+    def services(_: Any) -> Iterator[Services]:
+        with build(settings, **overrides) as built:
+            yield built
+
+    resource = ResourceDefinition(services)
+    return all_definitions(overrides.get("adapters", ADAPTERS), resource, bundle_problems, settings)
+
+
+def bundle_problems(bundle: bytes) -> Sequence[str]:
+    """What is wrong with a stored bundle, a sentence each."""
+    return [str(finding) for finding in verify_bundle(bundle).findings]
