@@ -46,6 +46,7 @@ class Database:
         self._lock = threading.RLock()
         if path is not None:
             self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # outlives the process, if not a power cut
         self._connection.executescript(_TABLES)
 
     @contextmanager
