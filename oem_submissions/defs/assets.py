@@ -1,5 +1,6 @@
 """The assets of one OEM: submission results → evidence bundles → CRM sync, one graph of three ops per partition."""
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -66,7 +67,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
         except TryAgain as waiting:
             if context.retry_number < budget:
                 raise
-            context.log.error(f"{waiting} No retry is left in this run; the schedule comes back to them.")
+            context.log.warning(f"{waiting} No retry is left in this run; the schedule comes back to them.")
         except ConfigurationError as error:
             raise Failure(str(error), allow_retries=False) from error
         context.add_output_metadata(_results_metadata(services, partition))
@@ -163,8 +164,6 @@ def intake_asset() -> AssetSpec:
 
 def worker_name() -> str:
     """This worker, for the ledger: host and process."""
-    import os
-
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

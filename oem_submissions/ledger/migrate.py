@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,3 +41,9 @@ def migrate(engine: Engine) -> str:
             f"The ledger's database could not be migrated: {error.args[0].splitlines()[0] if error.args else error}. "
             "Check OEM_SUBMISSIONS_DATABASE_URL and that the server is up."
         ) from error
+
+
+def is_behind(connection: Connection) -> bool:
+    """Whether migrations are missing."""
+    reached = MigrationContext.configure(connection).get_current_revision()
+    return reached != ScriptDirectory.from_config(alembic_config(connection)).get_current_head()

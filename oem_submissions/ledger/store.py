@@ -6,7 +6,7 @@ Leases are in `leases`, reads in `reading`; this class is the one face of all th
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -37,6 +37,7 @@ from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, 
 from oem_submissions.domain.states import State, after_failed_attempt, may_move
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.tables import (
     artifacts,
@@ -413,6 +414,19 @@ class Ledger(LedgerReader):
         moved = _compare_and_set(connection, claim, {**values, "state": to, "run_id": lease.run_id}, now, *guards)
         append_event(connection, claim.claim_id, now, lease.worker, "moved", claim.state, to, details, lease)
         return moved
+
+    def import_dealers(self, rows: Sequence[tuple[str, str, str | None, bool]]) -> None:
+        """Remember (OEM, dealer, name, pilot); a known dealer gets the new name and flag."""
+        with self._engine.begin() as connection:
+            for oem, dealer, name, pilot in rows:
+                values = {"name": name, "pilot": pilot}
+                statement = upsert(dealers).values(oem=oem, dealer=dealer, **values)
+                connection.execute(statement.on_conflict_do_update(index_elements=["oem", "dealer"], set_=values))
+
+    def missing_migrations(self) -> bool:
+        """Whether the schema is behind the code."""
+        with self._engine.connect() as connection:
+            return is_behind(connection)
 
     def redrive(self, claim: Claim, by: str) -> Claim:
         """`DEAD` → `READY` with a new budget, by a named operator. What died here never was past the click."""

@@ -1,0 +1,461 @@
+"""The commands. Each reads its words, calls a service, and prints; `--json` prints one document on stdout and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from oem_submissions import wiring
+from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.domain.evidence import bundle_key
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.reasons import REASONS, ReasonCode
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import HELD, State
+from oem_submissions.evidence.store_directory import DirectoryStore
+from oem_submissions.evidence.verify import verify_bundle
+from oem_submissions.ledger.chain import broken_links
+from oem_submissions.ledger.migrate import migrate as migrate_ledger
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.settings import EnvironmentSecrets, Settings, read_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Files dealers' claims in manufacturers' web portals: once, with proof.",
+)
+dead_letters = typer.Typer(no_args_is_help=True, help="Claims that ended before the click, with their reasons.")
+review = typer.Typer(no_args_is_help=True, help="Claims whose outcome can't be told.")
+packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
+dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
+app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(review, name="review")
+app.add_typer(packs, name="packs")
+app.add_typer(dealers, name="dealers")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def main() -> None:
+    """The entry point. SIGTERM stops as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run_saying_errors(app)
+
+
+@app.callback()
+def options(debug: Debug = False) -> None:
+    """Options of every command."""
+
+
+# --- the whole system ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop when every claim has ended.")] = False,
+    as_json: AsJson = False,
+    seed: Annotated[int, typer.Option(help="Which made-up claims.")] = 1,
+    fault: Annotated[str | None, typer.Option(help="A fault of the simulated portals, once per OEM.")] = None,
+) -> None:
+    """Everything on this machine with simulated portals and CRM, through the real queue, to the end."""
+    from oem_submissions.cli.demo import outcome_document, outcome_table, run_to_the_end, running_demo
+
+    terminal.print("Starting PostgreSQL, the simulated portals and CRM, Dagster and the evidence desk …")
+    with running_demo(read_settings(), seed, fault) as running:
+        document = outcome_document(running, run_to_the_end(running))
+        if as_json:
+            _print_json(document)
+        else:
+            terminal.print(outcome_table(running, document))
+        if not no_serve:
+            terminal.print("Serving. Ctrl-C stops everything.")
+            _wait_for_ctrl_c()
+
+
+@app.command()
+def up(simulate: Annotated[bool, typer.Option("--simulate", help="With simulated portals and CRM.")] = False) -> None:
+    """Start database, Dagster webserver and daemon, and desk; Ctrl-C stops all."""
+    from oem_submissions.cli.demo import running_demo
+    from oem_submissions.cli.stack import running_stack
+
+    settings = read_settings()
+    with running_demo(settings, 1, None) if simulate else running_stack(settings, {}) as running:
+        addresses = (running.up if simulate else running).addresses
+        terminal.print(f"Dagster        {addresses.dagster}\nEvidence desk  {addresses.desk}")
+        if addresses.simulator:
+            terminal.print(f"Simulator      {addresses.simulator}")
+        terminal.print("Serving. Ctrl-C stops everything.")
+        _wait_for_ctrl_c()
+
+
+@app.command()
+def simulator(
+    port: Annotated[int, typer.Option(help="Of http; 0 takes any.")] = 8700,
+    state: Annotated[Path | None, typer.Option(help="Where it keeps what it filed; in memory without.")] = None,
+) -> None:
+    """The simulated portals and CRM alone."""
+    words = ["--port", str(port)] + (["--state", str(state)] if state else [])
+    os.execv(sys.executable, [sys.executable, "-m", "oem_submissions.simulator", *words])  # noqa: S606 - no shell, our own module
+
+
+@app.command()
+def desk(port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8787) -> None:
+    """The evidence desk alone."""
+    from oem_submissions.desk.app import create_app, serve
+
+    settings = read_settings()
+    with _ledger(settings) as ledger:
+        serve(create_app(ledger, DirectoryStore(settings.evidence), settings.dagster_url), "127.0.0.1", port)
+
+
+@app.command()
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the ledger's schema up to date; safe to repeat, safe beside running workers."""
+    engine = ledger_engine(wiring.database_url(read_settings()))
+    try:
+        revision = migrate_ledger(engine)
+    finally:
+        engine.dispose()
+    _print_json({"revision": revision}) if as_json else terminal.print(f"The ledger is at revision {revision}.")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What is missing on this machine or wrong in the configuration, and the command that mends it."""
+    from oem_submissions.cli.doctor import diagnose
+
+    diagnoses = diagnose(read_settings(), EnvironmentSecrets())
+    if as_json:
+        _print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
+    else:
+        table = Table(show_header=False, box=None)
+        for diagnosis in diagnoses:
+            table.add_row("[green]✓[/]" if diagnosis.ok else "[red]✗[/]", diagnosis.part, diagnosis.says)
+        terminal.print(table)
+    if not all(d.ok for d in diagnoses):
+        raise typer.Exit(Exit.NOT_SO)
+
+
+# --- work ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def enqueue(
+    oem: str,
+    dealer: Annotated[list[str] | None, typer.Option(help="Only this dealer; may be repeated.")] = None,
+    period: Annotated[str | None, typer.Option(help="Only this period.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put due work in the queue, idempotently, and return."""
+    _known(oem)
+    wanted = tuple(dealer or ())
+    with _ledger() as ledger:
+        due = ledger.due_work(oem, wanted, period)
+        request = ledger.request_enqueue(oem, wanted, period, _person()) if due else None
+    document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due]}
+    if as_json:
+        _print_json(document)
+    elif due:
+        claims = sum(work.claims for work in due)
+        terminal.print(f"{oem}: {len(due)} runs for {claims} claims are requested; those under way are not queued twice.")
+    else:
+        terminal.print(f"{oem}: nothing is due.")
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Per OEM: ready, running, filed, refused, held, dead, queue age, last tick."""
+    with _ledger() as ledger:
+        rows = [_status(oem, ledger) for oem in wiring.ADAPTERS]
+    if as_json:
+        _print_json({"oems": rows})
+        return
+    table = Table(*[name.replace("_", " ") for name in rows[0]], header_style="bold")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    terminal.print(table)
+
+
+def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
+    claims = ledger.all_claims(oem)
+    ready = [claim for claim in claims if claim.state is State.READY]
+    oldest = min((claim.created_at for claim in ready), default=None)
+    tick = ledger.last_tick(oem)
+    count = {state: sum(claim.state is state for claim in claims) for state in State}
+    return {
+        "oem": oem,
+        "ready": len(ready),
+        "running": count[State.PREPARED] + count[State.ARMED],
+        "filed": count[State.CONFIRMED] + count[State.SEALED] + count[State.SYNCED],
+        "refused": count[State.REJECTED],
+        "held": sum(count[state] for state in HELD),
+        "dead": count[State.DEAD],
+        "queue_age_seconds": round((datetime.now(UTC) - oldest).total_seconds()) if oldest else None,
+        "last_tick": tick.isoformat(timespec="seconds") if tick else None,
+    }
+
+
+@app.command()
+def lookup(text: str, as_json: AsJson = False) -> None:
+    """By reference, claim id, CRM record, repair order, VIN, invoice: the claim's story and where its proof is."""
+    settings = read_settings()
+    with _ledger(settings) as ledger:
+        found = ledger.find(text)
+        if not found:
+            raise NotSo(f"Nothing is known under '{text}': try the reference, claim id, CRM record, repair order, VIN or invoice.")
+        stories = [_story(claim, ledger, settings) for claim in found]
+    if as_json:
+        _print_json({"claims": stories})
+        return
+    for story in stories:
+        _show_story(story)
+
+
+def _story(claim: Claim, ledger: Ledger, settings: Settings) -> dict[str, Any]:
+    events = ledger.events(claim.claim_id)
+    return {
+        **{k: v for k, v in asdict(claim).items() if k != "payload"},
+        "next": REASONS[claim.reason].action if claim.reason else None,
+        "page": f"{settings.desk_url}/claims/{claim.claim_id}",
+        "evidence": f"{settings.desk_url}/e/{claim.claim_id}/{claim.bundle_digest}" if claim.bundle_digest else None,
+        "chain": broken_links(events) or "intact",
+        "events": [asdict(event) for event in events],
+    }
+
+
+def _show_story(story: dict[str, Any]) -> None:
+    facts = Table.grid(padding=(0, 2))
+    for name in ("claim_id", "oem", "dealer", "period", "state", "reference", "reason", "reason_text", "next",
+                 "crm_record_id", "run_id", "page", "evidence", "chain"):  # fmt: skip
+        if story[name]:
+            facts.add_row(f"[bold]{name.replace('_', ' ')}", str(story[name]))
+    terminal.print(facts)
+    table = Table(header_style="bold", box=None, padding=(0, 2))
+    for column in ("at (UTC)", "what", "move", "who", "details"):
+        table.add_column(column, no_wrap=column == "at (UTC)")
+    for event in story["events"]:
+        move = f"{event['from_state'] or ''} → {event['to_state']}" if event["to_state"] else ""
+        at = event["at"].strftime("%Y-%m-%d %H:%M:%S")
+        details = ", ".join(f"{k} {v}" for k, v in event["details"].items() if v and len(str(v)) < 60)
+        table.add_row(at, event["kind"].replace("_", " "), move, event["actor"], details)
+    terminal.print(table)
+
+
+# --- evidence -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def verify(what: str, as_json: AsJson = False) -> None:
+    """Verify a bundle offline (a zip, or its unpacked folder), or the sealed bundle of a claim."""
+    verification = verify_bundle(Path(what) if Path(what).exists() else _bundle_of(what))
+    if as_json:
+        _print_json(
+            {
+                "ok": verification.ok,
+                "digest": verification.digest,
+                "findings": [asdict(finding) for finding in verification.findings],
+            }
+        )
+    elif verification.ok:
+        terminal.print(f"[green]✓[/] The bundle is whole and unchanged. Digest {verification.digest}")
+    for finding in verification.findings if not as_json else ():
+        terminal.print(f"✗ {finding}", style="red", markup=False)
+    if not verification.ok:
+        raise typer.Exit(Exit.NOT_SO)
+
+
+def _bundle_of(claim_id: str) -> bytes:
+    settings = read_settings()
+    with _ledger(settings) as ledger:
+        claim = ledger.claim(claim_id)
+    if claim is None:
+        raise NotSo(f"'{claim_id}' is neither a file nor a claim: see `oem-submissions lookup`.")
+    if claim.bundle_digest is None:
+        raise NotSo(f"Claim {claim_id} is {claim.state} and has no sealed bundle.")
+    return DirectoryStore(settings.evidence).get(bundle_key(claim_id, claim.bundle_digest))
+
+
+# --- what needs a person ------------------------------------------------------------------------------------------
+
+OnlyOem = Annotated[str | None, typer.Option("--oem", help="Only this OEM.")]
+OnlyReason = Annotated[ReasonCode | None, typer.Option("--reason", help="Only this reason code.", metavar="REASON")]
+
+
+@dead_letters.command("list")
+def list_dead_letters(oem: OnlyOem = None, reason: OnlyReason = None, as_json: AsJson = False) -> None:
+    """Every dead letter, with what to do."""
+    with _ledger() as ledger:
+        _show_claims(_dead(ledger, oem, reason), as_json, "No dead letters.")
+
+
+@dead_letters.command("show")
+def show_dead_letter(claim_id: str, as_json: AsJson = False) -> None:
+    """One dead letter's story."""
+    lookup(claim_id, as_json)
+
+
+@dead_letters.command("redrive")
+def redrive(
+    oem: OnlyOem = None,
+    reason: OnlyReason = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make dead letters ready again. Those whose record is invalid must be corrected in the CRM instead."""
+    with _ledger() as ledger:
+        claims = [claim for claim in _dead(ledger, oem, reason) if claim.natural_key is not None]
+        if not dry_run:
+            for claim in claims:
+                ledger.redrive(claim, _person())
+    document = {"redriven": 0 if dry_run else len(claims), "matching": [claim.claim_id for claim in claims]}
+    if as_json:
+        _print_json(document)
+    else:
+        verb = "would be ready again" if dry_run else "are ready again; the schedule, or `enqueue`, takes them up"
+        terminal.print(f"{len(claims)} claims {verb}.")
+
+
+@review.command("list")
+def list_held(oem: OnlyOem = None, as_json: AsJson = False) -> None:
+    """Every held claim, with what to do."""
+    with _ledger() as ledger:
+        held = [claim for claim in ledger.all_claims(oem) if claim.state in HELD]
+        _show_claims(held, as_json, "No claim is held.")
+
+
+def _dead(ledger: Ledger, oem: str | None, reason: ReasonCode | None) -> list[Claim]:
+    claims = ledger.all_claims(oem, State.DEAD)
+    return [claim for claim in claims if reason is None or claim.reason is reason]
+
+
+def _show_claims(claims: Sequence[Claim], as_json: bool, nothing: str) -> None:
+    rows = [
+        {
+            "claim_id": claim.claim_id,
+            "oem": claim.oem,
+            "dealer": claim.dealer,
+            "state": claim.state,
+            "reason": claim.reason,
+            "text": claim.reason_text,
+            "next": REASONS[claim.reason].action if claim.reason else None,
+        }
+        for claim in claims
+    ]
+    if as_json:
+        _print_json({"claims": rows})
+    elif not rows:
+        terminal.print(nothing)
+    else:
+        table = Table(*rows[0], header_style="bold")
+        for row in rows:
+            table.add_row(*(str(value or "–") for value in row.values()))
+        terminal.print(table)
+
+
+# --- packs and dealers --------------------------------------------------------------------------------------------
+
+
+@packs.command("check")
+def check_packs(as_json: AsJson = False) -> None:
+    """Validate every pack and run its goldens."""
+    from oem_submissions.portal.packs import check_packs as check
+
+    problems = check(read_settings().selectors)
+    if as_json:
+        _print_json({"ok": not problems, "problems": problems})
+    else:
+        terminal.print("\n".join(problems) or "Every pack is valid, and its goldens give what they should.", markup=False)
+    if problems:
+        raise typer.Exit(Exit.NOT_SO)
+
+
+@packs.command("lock")
+def lock_packs() -> None:
+    """Freeze the packs that are released: from now on they may not be edited."""
+    from oem_submissions.portal.packs import lock_packs as lock
+
+    terminal.print(f"Locked: {', '.join(lock(read_settings().selectors)) or 'nothing new'}.")
+
+
+@dealers.command("list")
+def list_dealers(as_json: AsJson = False) -> None:
+    """Dealers by OEM, and whether their portal log-in is set."""
+    secrets = EnvironmentSecrets()
+    with _ledger() as ledger:
+        rows = [
+            {"oem": oem, "dealer": dealer, "log_in_set": secrets.find(f"portal/{oem}/{dealer}/password") is not None}
+            for oem in wiring.ADAPTERS
+            for dealer in ledger.dealers(oem)
+        ]
+    if as_json:
+        _print_json({"dealers": rows})
+        return
+    table = Table("OEM", "dealer", "log-in", header_style="bold")
+    for row in rows:
+        where = secrets.where(f"portal/{row['oem']}/{row['dealer']}/password")
+        table.add_row(str(row["oem"]), str(row["dealer"]), "set" if row["log_in_set"] else f"set {where}")
+    terminal.print(table)
+
+
+@dealers.command("import")
+def import_dealers(file: Path) -> None:
+    """Dealers from a CSV with the columns oem, dealer and, optionally, name and pilot (yes or no)."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotSo(f"{file} can't be read: {error}") from error
+    for number, row in enumerate(rows, 2):
+        if not row.get("oem") or not row.get("dealer"):
+            raise NotSo(f"{file}, line {number}: the columns oem and dealer must be filled. Nothing was imported.")
+        _known(row["oem"])
+    with _ledger() as ledger:
+        ledger.import_dealers([(r["oem"], r["dealer"], r.get("name") or None, r.get("pilot") == "yes") for r in rows])
+    terminal.print(f"{len(rows)} dealers imported.")
+
+
+# --- helpers of this file -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ledger(settings: Settings | None = None) -> Iterator[Ledger]:
+    ledger = Ledger(ledger_engine(wiring.database_url(settings or read_settings())))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _known(oem: str) -> None:
+    if oem not in wiring.ADAPTERS:
+        raise ConfigurationError(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(wiring.ADAPTERS))}.")
+
+
+def _person() -> str:
+    return os.environ.get("USER") or "cli"
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _wait_for_ctrl_c() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        terminal.print("Stopping …")

@@ -1,0 +1,191 @@
+"""`oem-submissions demo`: the whole system on simulated portals and CRM, through the real queue, to the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from oem_submissions import wiring
+from oem_submissions.cli.errors import NotSo, terminal
+from oem_submissions.cli.stack import RunningStack, running_stack, simulator
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.ledger.store import Ledger
+from oem_submissions.services.bound import Services
+from oem_submissions.services.sync import evidence_url
+from oem_submissions.settings import PREFIX, EnvironmentSecrets, Settings
+from oem_submissions.simulator.client import SimulatorClient
+from oem_submissions.simulator.crm_client import CrmAdmin
+from oem_submissions.simulator.seed import CLIENT_ID, CLIENT_SECRET, accounts, seed_claims
+
+_PATIENCE = 900
+"""Seconds until the demo gives up waiting for the queue."""
+_ASK_AGAIN = 15
+"""Seconds between two requests to enqueue what is still due."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A stack on simulated portals and CRM, with due claims in the CRM."""
+
+    up: RunningStack
+    services: Services
+    ledger: Ledger
+    portals: SimulatorClient
+    crm: CrmAdmin
+    records: tuple[str, ...]
+    """The CRM records that were seeded."""
+
+
+@contextmanager
+def running_demo(settings: Settings, seed: int, fault: str | None) -> Iterator[Demo]:
+    """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed."""
+    with simulator(settings.home / "simulator", settings.home / "logs") as simulated:
+        portals, crm = SimulatorClient(simulated["http"]), CrmAdmin(simulated["http"])
+        environment = simulated_environment(simulated, seed)
+        for account in accounts(seed):
+            portals.add_account(**account)
+        records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date())))
+        if fault is not None:
+            _set_fault(portals, fault)
+        with running_stack(settings, environment) as up, wiring.build(
+            replace(up.settings), secrets=EnvironmentSecrets(up.environment), crm=wiring.salesforce(up.settings, EnvironmentSecrets(up.environment))
+        ) as services:
+            assert isinstance(services.ledger, Ledger)
+            yield Demo(up, services, services.ledger, portals, crm, records)
+
+
+def simulated_environment(simulated: dict[str, str], seed: int) -> dict[str, str]:
+    """The variables that lead to the simulator: portal and CRM addresses, and made-up credentials."""
+    environment = {
+        "SIMULATOR": simulated["http"],
+        f"{PREFIX}CRM_URL": simulated["https"],
+        f"{PREFIX}CRM_CA": simulated["ca"],
+        f"{PREFIX}INTAKE_SECONDS": "5",
+        EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
+        EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
+    }
+    for account in accounts(seed):
+        oem = account["oem"]
+        environment[f"{PREFIX}PORTAL_URL_{oem.upper()}"] = f"{simulated['http']}/{oem}"
+        for part, key in (("username", "username"), ("password", "password"), ("totp", "totp_secret")):
+            if account.get(key):
+                environment[EnvironmentSecrets.where(f"portal/{oem}/{account['dealer']}/{part}")] = account[key]
+    return environment
+
+
+def _set_fault(portals: SimulatorClient, fault: str) -> None:
+    taken = []
+    for oem in wiring.ADAPTERS:
+        try:
+            portals.set_fault(oem=oem, fault=fault, times=1)
+        except ValueError as error:
+            refused = error
+        else:
+            taken.append(oem)
+    if not taken:
+        raise NotSo(str(refused))
+    terminal.print(f"Fault '{fault}' is set once at: {', '.join(taken)}.")
+
+
+def run_to_the_end(demo: Demo) -> float:
+    """Enqueue what is due, and wait until every claim rests and the CRM knows. Returns the seconds it took."""
+    began = time.monotonic()
+    asked = -float(_ASK_AGAIN)
+    with Live(console=terminal, refresh_per_second=4, transient=True) as live:
+        while True:
+            demo.up.check()
+            claims = demo.ledger.all_claims()
+            due = [work for oem in demo.services.adapters for work in demo.ledger.due_work(oem)]
+            live.update(_progress(demo, claims))
+            known = {claim.crm_record_id for claim in claims}
+            if not due and known.issuperset(demo.records) and not demo.ledger.untold():
+                return time.monotonic() - began
+            now = time.monotonic()
+            if due and now - asked >= _ASK_AGAIN:
+                for oem in sorted({work.oem for work in due}):
+                    demo.ledger.request_enqueue(oem, (), None, "demo")
+                asked = now
+            if now - began > _PATIENCE:
+                raise NotSo(
+                    f"After {_PATIENCE} s {len(due)} partitions still wait; see {demo.up.addresses.dagster}/runs "
+                    f"and the logs in {demo.up.settings.home / 'logs'}."
+                )
+            time.sleep(0.5)
+
+
+def _progress(demo: Demo, claims: list[Claim]) -> Group:
+    bars = Progress(
+        TextColumn("[bold]{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
+    )
+    elapsed = Progress(TextColumn("Taking claims from the CRM to the portals and back"), TimeElapsedColumn())
+    for oem in demo.services.adapters:
+        mine = [claim for claim in claims if claim.oem == oem]
+        done = [claim for claim in mine if claim.crm_version == claim.version]
+        under_way = [claim.claim_id for claim in mine if claim.state in (State.PREPARED, State.ARMED)]
+        note = f"[dim]{' '.join(under_way)}" if under_way else ""
+        bars.add_task(oem, total=len(mine) or None, completed=len(done), note=note)
+    return Group(elapsed, bars)
+
+
+def outcome_document(demo: Demo, seconds: float) -> dict[str, Any]:
+    """The demo's result as JSON. What the portals filed comes from the portals, not from us."""
+    truth = demo.portals.truth()
+    claims = demo.ledger.all_claims()
+    return {
+        "claims": [_claim_row(claim, demo) for claim in claims],
+        "filed_at_portals": {oem: portal["filed"] for oem, portal in truth.items()},
+        "duplicates": sum(portal["duplicates"] for portal in truth.values()),
+        "crm": {"synced": sum(demo.services.crm_agrees(claim) for claim in claims)},
+        "seconds": round(seconds, 1),
+    }
+
+
+def _claim_row(claim: Claim, demo: Demo) -> dict[str, Any]:
+    return {
+        "claim_id": claim.claim_id,
+        "oem": claim.oem,
+        "dealer": claim.dealer,
+        "period": claim.period,
+        "state": claim.state,
+        "reference": claim.reference,
+        "reason_code": claim.reason,
+        "run_id": claim.run_id,
+        "evidence": evidence_url(demo.up.settings.desk_url, claim) if claim.bundle_digest else None,
+    }
+
+
+def outcome_table(demo: Demo, document: dict[str, Any]) -> Group:
+    """The demo's result for people."""
+    table = Table(title="Claims", title_justify="left", header_style="bold")
+    for name in ("claim", "OEM", "dealer", "period", "status", "reference", "evidence"):
+        table.add_column(name, no_wrap=name != "status", overflow="fold")
+    for row in sorted(document["claims"], key=lambda row: (row["oem"], row["dealer"], row["claim_id"])):
+        style = "green" if row["state"] in FILED else "red" if row["state"] not in HELD else "yellow"
+        status = f"[{style}]{row['state']}[/] {row['reason_code'] or ''}"
+        link = row["evidence"] or f"{demo.up.addresses.desk}/claims/{row['claim_id']}"
+        page = link.removeprefix(demo.up.addresses.desk).split("/")
+        shown = f"[link={link}]/{page[1]}/{page[2]}{'/…' if row['evidence'] else ''}[/link]"
+        table.add_row(
+            row["claim_id"], row["oem"], row["dealer"], row["period"], status, row["reference"] or "–", shown
+        )
+    filed = document["filed_at_portals"]
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("The portals filed", f"{sum(filed.values())} ({', '.join(f'{o} {n}' for o, n in filed.items())})")
+    facts.add_row("Duplicates", str(document["duplicates"]))
+    facts.add_row("CRM records that say so", f"{document['crm']['synced']} of {len(document['claims'])}")
+    facts.add_row("Dagster", demo.up.addresses.dagster)
+    facts.add_row("Evidence desk", demo.up.addresses.desk)
+    facts.add_row("Simulated portals", str(demo.up.addresses.simulator))
+    return Group(table, facts)
+
+

@@ -1,0 +1,99 @@
+"""`oem-submissions doctor`: what is missing on this machine or wrong in the configuration, and what mends it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oem_submissions import wiring
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.portal.browser import find_browser
+from oem_submissions.portal.packs import load_pack
+from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
+from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    says: str
+    """What is there, or what is wrong and what mends it."""
+
+
+def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]:
+    """Look at every part. Nothing is changed, but for the embedded database, which is started."""
+    diagnoses = [
+        _look("Python", _python),
+        _look("browser", _browser),
+        _look("selector packs", lambda: _packs(settings)),
+        _look("ledger", lambda: _ledger(settings)),
+        _look("evidence store", lambda: _evidence(settings)),
+        _look("CRM", lambda: _crm(settings, secrets)),
+    ]
+    diagnoses += [_look(f"portal {oem}", lambda oem=oem: _portal(settings, oem)) for oem in sorted(wiring.ADAPTERS)]
+    return diagnoses
+
+
+def _look(part: str, check: Callable[[], str]) -> Diagnosis:
+    try:
+        return Diagnosis(part, True, check())
+    except (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, OSError) as error:
+        return Diagnosis(part, False, str(error))
+
+
+def _python() -> str:
+    return sys.version.split()[0]
+
+
+def _browser() -> str:
+    choice = find_browser()
+    return f"{choice.kind} at {choice.path}: {choice.why}"
+
+
+def _packs(settings: Settings) -> str:
+    packs = [load_pack(settings.selectors, oem) for oem in sorted(wiring.ADAPTERS)]
+    return ", ".join(f"{oem} {pack.version}" for oem, pack in zip(sorted(wiring.ADAPTERS), packs, strict=True))
+
+
+def _ledger(settings: Settings) -> str:
+    ledger = Ledger(ledger_engine(wiring.database_url(settings)))
+    try:
+        missing = ledger.missing_migrations()
+    finally:
+        ledger.close()
+    if missing:
+        raise ConfigurationError("The ledger's schema is not up to date: run `oem-submissions migrate`.")
+    return "embedded PostgreSQL" if settings.database_url is None else "PostgreSQL answers, schema up to date"
+
+
+def _evidence(settings: Settings) -> str:
+    settings.evidence.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=settings.evidence):
+        return str(settings.evidence)
+
+
+def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:
+    crm = wiring.salesforce(settings, secrets)
+    next(iter(crm.due_records()), None)
+    return f"{settings.crm_url} answers"
+
+
+def _portal(settings: Settings, oem: str) -> str:
+    url = settings.portal_urls.get(oem)
+    if url is None:
+        raise SettingsError(f"No address: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}.")
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the operator's own setting
+            return f"{url} answers {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"{url} answers {error.code}"
+    except urllib.error.URLError as error:
+        raise ConfigurationError(f"{url} does not answer: {error.reason}.") from error
