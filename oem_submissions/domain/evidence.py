@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -237,19 +235,3 @@ def is_blank(histogram: Sequence[int]) -> bool:
     commonest = max(range(len(histogram)), key=histogram.__getitem__)
     near = sum(histogram[max(0, commonest - 16) : commonest + 17])
     return (total - near) * 10_000 < total
-
-
-def readback_json(fields: Sequence[FieldReadback], hmac_key: bytes) -> bytes:
-    """`readback.json`: every field with its value, or, when it is not public, with an HMAC-SHA-256 under the key."""
-    rows = []
-    for field_ in fields:
-        row: dict[str, object] = {"name": field_.name, "label": field_.label, "equal": field_.equal}
-        if field_.sensitivity == "public":
-            row["value"] = field_.actual
-        else:
-            actual = field_.actual.encode("utf-8", "surrogatepass")
-            row["redacted"] = field_.sensitivity
-            row["hmac"] = hmac.new(hmac_key, actual, hashlib.sha256).hexdigest()
-        rows.append(row)
-    text = json.dumps({"fields": rows}, indent=2, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"

@@ -10,7 +10,6 @@ import base64
 import functools
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from oem_submissions.domain.evidence import READBACK, REQUEST, BundleFacts
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import REASONS
+from oem_submissions.domain.texts import visible
 
 _NOTES = {
     "submission.json": "the facts, for machines",
@@ -61,17 +61,6 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
         files=[(name, _NOTES.get(name, ""), len(data), sha256_hex(data)) for name, data in sorted(payload.items())],
     )
     return text.encode("utf-8", "backslashreplace")
-
-
-def visible(value: object) -> str:
-    """The text with every character that hides, reorders or controls spelled out, such as ⟨U+202E⟩."""
-    return "".join(_spelled(char) for char in str(value))
-
-
-def _spelled(char: str) -> str:
-    if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return char
-    return f"⟨U+{ord(char):04X}⟩"
 
 
 @functools.cache
@@ -133,9 +122,10 @@ def _fields(data: bytes) -> list[FieldRow]:
 
 def _field(row: dict[str, Any]) -> FieldRow:
     label = str(row.get("label") or row.get("name") or "?")
-    if "redacted" in row or "value" not in row:
-        return FieldRow(label, None, str(row.get("redacted", "redacted")), str(row.get("hmac", "")))
-    return FieldRow(label, str(row["value"]), None, None)
+    value = row.get("value")
+    if value is None or isinstance(value, dict):
+        return FieldRow(label, None, str(row.get("sensitivity", "redacted")), str((value or {}).get("hmac", "")))
+    return FieldRow(label, str(value), None, None)
 
 
 def _request(data: bytes) -> list[tuple[str, str]]:

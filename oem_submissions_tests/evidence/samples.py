@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from PIL import Image, ImageDraw, ImageFont
 
-from oem_submissions.domain.evidence import BundleFacts, FieldReadback, readback_json
+from oem_submissions.domain.evidence import BundleFacts
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
 
@@ -94,15 +94,27 @@ def rejected_facts(**changes: object) -> BundleFacts:
     return facts(**(values | changes))
 
 
+def readback(fields: dict[str, str], hidden: tuple[str, ...] = ()) -> bytes:
+    """`readback.json` as the portal's runtime writes it."""
+    rows: list[dict[str, object]] = [
+        {"name": label, "label": label, "sensitivity": "public", "equal": True, "value": value}
+        for label, value in fields.items()
+    ]
+    rows += [
+        {"name": label, "label": label, "sensitivity": "pii", "equal": True, "value": {"redacted": True}}
+        for label in hidden
+    ]
+    return json.dumps({"fields": rows}).encode()
+
+
 def artifacts(**changes: bytes | None) -> dict[str, bytes]:
     """The mandatory artefacts; a change to None leaves one out. Names are written with `_` for the dot."""
-    fields = [
-        FieldReadback("ro", "Repair order", "R-20417", "R-20417", "public"),
-        FieldReadback("vin", "VIN", "1FTFW1E50NFA00001", "1FTFW1E50NFA00001", "public"),
-        FieldReadback("complaint", "Complaint", "Engine noise when cold", "Engine noise when cold", "public"),
-        FieldReadback("labour", "Labour hours", "1.4", "1.4", "public"),
-        FieldReadback("customer", "Customer", "Jane Roe", "Jane Roe", "pii"),
-    ]
+    fields = {
+        "Repair order": "R-20417",
+        "VIN": "1FTFW1E50NFA00001",
+        "Complaint": "Engine noise when cold",
+        "Labour hours": "1.4",
+    }
     request = {
         "method": "POST",
         "path": "/claims/submit",
@@ -114,7 +126,7 @@ def artifacts(**changes: bytes | None) -> dict[str, bytes]:
     values: dict[str, bytes | None] = {
         "pre_submit.webp": shot("Aurora Warranty · New claim"),
         "post_confirm.webp": shot("Aurora Warranty · Received", ("Claim number AUR-4471902",)),
-        "readback.json": readback_json(fields, b"tenant key"),
+        "readback.json": readback(fields, hidden=("Customer",)),
         "request.json": json.dumps(request).encode(),
     }
     values |= {name.replace("_webp", ".webp").replace("_json", ".json"): data for name, data in changes.items()}

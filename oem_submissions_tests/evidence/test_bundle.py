@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oem_submissions.domain.evidence import FieldReadback, is_blank, readback_json
+from oem_submissions.domain.evidence import is_blank
 from oem_submissions.domain.failures import SubmissionError
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
@@ -195,21 +195,6 @@ def test_a_piece_without_a_place_in_a_bundle_is_refused() -> None:
 
 
 # --- rules -------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_not_public_is_only_an_hmac() -> None:
-    fields = [
-        FieldReadback("a", "A", "open", "open", "public"),
-        FieldReadback("b", "B", "Jane Roe", "Jane Roe", "pii"),
-        FieldReadback("c", "C", "123-45-6789", "", "secret"),
-    ]
-    data = readback_json(fields, b"key one")
-    assert b"Jane" not in data
-    assert b"6789" not in data
-    rows = json.loads(data)["fields"]
-    assert [row.get("value") for row in rows] == ["open", None, None]
-    assert [row["equal"] for row in rows] == [True, True, False]
-    assert data != readback_json(fields, b"key two")
 
 
 @pytest.mark.parametrize(("ink", "blank"), [(0, True), (9, True), (10, False), (50_000, False)])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from oem_submissions.domain.evidence import BundleFacts, FieldReadback, readback_json
+from oem_submissions.domain.evidence import BundleFacts
+from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.bundle import build_bundle
-from oem_submissions.evidence.page import visible
 from oem_submissions_tests.browser import launch
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.evidence.test_bundle import unzip
@@ -63,7 +63,6 @@ def test_personal_data_is_not_shown(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_hostile_texts_stay_text(browser: Browser, tmp_path: Path) -> None:
-    fields = [FieldReadback(HOSTILE, HOSTILE, HOSTILE, HOSTILE, "public")]
     facts = samples.facts(
         url=HOSTILE,
         browser=HOSTILE,
@@ -73,7 +72,7 @@ def test_hostile_texts_stay_text(browser: Browser, tmp_path: Path) -> None:
         reference="REF-9",
         reference_span=(len(HOSTILE) + 1, len(HOSTILE) + 6),
     )
-    page = open_page(browser, facts, tmp_path, pieces={"readback_json": readback_json(fields, b"key")})
+    page = open_page(browser, facts, tmp_path, pieces={"readback_json": samples.readback({HOSTILE: HOSTILE})})
     assert page.title() == "REF-9 · aurora-k3v7q2mxw5la · evidence"
     assert page.console == []
     assert page.evaluate("document.scripts.length") == 0

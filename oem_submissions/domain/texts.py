@@ -1,0 +1,18 @@
+"""How untrusted texts are shown to people. Escaping for HTML is the templates' work, not this module's. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    """The text with every character that hides, reorders or controls spelled out, such as ⟨U+202E⟩."""
+    return "".join(_spelled(char) for char in text)
+
+
+def _spelled(char: str) -> str:
+    if char in "\n\t" or unicodedata.category(char) not in _UNSEEN:
+        return char
+    return f"⟨U+{ord(char):04X}⟩"
