@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from oem_submissions.simulator import admin, aurora, borealis, cascade
+from oem_submissions.simulator import admin, aurora, borealis, cascade, crm
 from oem_submissions.simulator.accounts import Accounts
 from oem_submissions.simulator.clock import Clock
 from oem_submissions.simulator.database import Database
@@ -33,5 +33,6 @@ def build(world: World, state_dir: Path | None) -> ASGIApp:
         *aurora.Aurora(world).routes(),
         *borealis.Borealis(world).routes(),
         *cascade.Cascade(world).routes(),
+        *crm.routes(crm.CrmTruth(state_dir)),
     ]
     return Journalled(Starlette(routes=routes), world.journal, world.truth)
