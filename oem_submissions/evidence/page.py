@@ -83,9 +83,7 @@ def _environment() -> Environment:
 def _policy(css: str) -> str:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # `file:` beside 'self': a page that is opened from disk has no origin of its own.
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self' file:; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self' file:; base-uri 'none'; form-action 'none'"
 
 
 def _utc(moment: datetime) -> str:

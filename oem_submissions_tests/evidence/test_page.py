@@ -41,9 +41,7 @@ def open_page(browser: Browser, facts: BundleFacts, folder: Path, **options: obj
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_opens_from_disk_on_any_screen(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
-    page = open_page(
-        browser, samples.facts(), tmp_path, color_scheme=scheme, viewport={"width": width, "height": 800}
-    )
+    page = open_page(browser, samples.facts(), tmp_path, color_scheme=scheme, viewport={"width": width, "height": 800})
     assert page.console == []
     assert page.locator("h1").inner_text() == "AUR-4471902"
     assert page.locator("mark").inner_text() == "AUR-4471902"

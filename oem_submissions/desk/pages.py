@@ -1,0 +1,111 @@
+"""What the desk's pages show, ready for the templates: pure gathering and formatting, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from oem_submissions.desk.story import STATE_WORDS, Line, tell, tone_of
+from oem_submissions.domain.evidence import FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.reasons import REASONS, Reason
+from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
+from oem_submissions.domain.texts import visible
+
+_CAPTIONS = {
+    PRE_SUBMIT: "Before: the filled form",
+    POST_CONFIRM: "After: the portal’s answer",
+    FAILURE: "Where it failed",
+    HISTORY: "In the portal’s history",
+}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture on a claim's page."""
+
+    caption: str
+    url: str
+    captured_at: datetime
+
+
+@dataclass(frozen=True)
+class ClaimPage:
+    """Everything on a claim's page."""
+
+    claim: Claim
+    lines: list[Line]
+    attempts: list[Attempt]
+    shots: list[Shot]
+    reason: Reason | None
+    run_url: str | None
+
+
+def claim_page(
+    claim: Claim,
+    events: Sequence[Event],
+    attempts: Sequence[Attempt],
+    artifacts: Sequence[KeptArtifact],
+    dagster_url: str,
+) -> ClaimPage:
+    """The page of a claim; its pictures are those of the last attempt that left any."""
+    return ClaimPage(
+        claim,
+        tell(events),
+        list(attempts),
+        _shots(claim.claim_id, artifacts),
+        REASONS[claim.reason] if claim.reason else None,
+        _run_url(dagster_url, claim.run_id),
+    )
+
+
+def _shots(claim_id: str, artifacts: Sequence[KeptArtifact]) -> list[Shot]:
+    pictures = [artifact for artifact in artifacts if artifact.name in _CAPTIONS]
+    last = max((picture.attempt_id for picture in pictures), default=None)
+    order = list(_CAPTIONS)
+    return [
+        Shot(_CAPTIONS[p.name], f"/artifacts/{quote(claim_id)}/{p.attempt_id}/{quote(p.name)}", p.captured_at)
+        for p in sorted(pictures, key=lambda p: order.index(p.name))
+        if p.attempt_id == last
+    ]
+
+
+def _run_url(dagster_url: str, run_id: str | None) -> str | None:
+    if run_id is None or urlsplit(dagster_url).scheme not in ("http", "https"):
+        return None
+    return f"{dagster_url}/runs/{quote(run_id, safe='')}"
+
+
+def make_environment() -> Environment:
+    """The templates, with escaping on and hidden characters spelled out in every text."""
+    environment = Environment(
+        loader=PackageLoader("oem_submissions.desk", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
+    )
+    environment.filters |= {
+        "day": lambda at: at.astimezone(UTC).date().isoformat(),
+        "clock": lambda at: at.astimezone(UTC).time().isoformat("milliseconds"),
+        "minute": lambda at: at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
+        "gap": _gap,
+        "words": lambda state: STATE_WORDS[state][0],
+        "sentence": lambda state: STATE_WORDS[state][1],
+        "tone": tone_of,
+    }
+    return environment
+
+
+def _gap(seconds: float | None) -> str:
+    """The time since the line before, to the precision that people care about; empty when it is next to nothing."""
+    if seconds is None or abs(seconds) < 0.05:
+        return ""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"+{seconds / size:.0f} {unit}"
+    return f"+{seconds:.1f} s"

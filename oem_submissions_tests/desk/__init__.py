@@ -1,0 +1,1 @@
+"""Tests of the evidence desk, over real HTTP and in a real browser."""

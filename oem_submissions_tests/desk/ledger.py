@@ -1,0 +1,160 @@
+"""A made-up ledger for the desk: claims in every state, with their stories, and a store that holds the proof."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from oem_submissions.domain.evidence import artifact_key, bundle_key
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact, Pins
+from oem_submissions.domain.states import State
+from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.store_memory import MemoryStore
+from oem_submissions_tests.evidence import samples
+
+FILED = "aurora-k3v7q2mxw5la"
+REFUSED = "borealis-aaaabbbbcccc"
+STOPPED = "cascade-ddddeeeeffff"
+HELD = "aurora-gggghhhhiiii"
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e{{ 7*7 }}"
+RUN = "3f0c6d1e-9a3b-4b8e-8b0c-52a4e1f0c7aa"
+PINS = Pins("sha256:c0de", "v0003", "sha256:ba5e")
+NOON = datetime(2026, 3, 2, 9, 14, tzinfo=UTC)
+
+
+def a_claim(claim_id: str, state: State, **changes: object) -> Claim:
+    """A claim of a dealer, otherwise plain."""
+    values: dict[str, object] = {
+        "claim_id": claim_id,
+        "oem": claim_id.partition("-")[0],
+        "dealer": "D1042",
+        "period": "2026-03-01",
+        "claim_type": "warranty",
+        "crm_record_id": f"a0X5g00000{claim_id[-4:]}",
+        "natural_key": f"aurora:warranty:D1042:{claim_id[-4:].upper()}:1:BASIC",
+        "payload": {},
+        "payload_sha256": "4be1" * 16,
+        "source_sha256": "5e1f" * 16,
+        "due_on": date(2026, 3, 2),
+        "state": state,
+        "version": 5,
+        "attempts": 1,
+        "reason": None,
+        "reason_text": None,
+        "reference": None,
+        "reference_kind": None,
+        "run_id": RUN,
+        "bundle_digest": None,
+        "crm_version": None,
+        "created_at": NOON,
+        "updated_at": NOON + timedelta(seconds=9),
+        "confirmed_at": None,
+    }
+    return Claim(**(values | changes))  # type: ignore[arg-type]
+
+
+class MadeUpLedger:
+    """`DeskReader` in memory."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.all: dict[str, Claim] = {}
+        self.stories: dict[str, list[Event]] = {}
+        self.goes: dict[str, list[Attempt]] = {}
+        self.kept: dict[str, list[KeptArtifact]] = {}
+
+    def add(self, claim: Claim, *steps: tuple[float, str, State | None, dict[str, object]]) -> None:
+        """Add a claim with a story of (second, kind, state reached, details)."""
+        self.all[claim.claim_id] = claim
+        state: State | None = None
+        events = []
+        for number, (second, kind, to, details) in enumerate(steps, 1):
+            at = NOON + timedelta(seconds=second)
+            events.append(
+                Event(claim.claim_id, number, at, "worker-1", kind, state, to, RUN, 812, details, "0" * 64, "1" * 64)
+            )
+            state = to or state
+        self.stories[claim.claim_id] = events
+
+    def keep(self, claim_id: str, attempt_id: int, name: str, data: bytes) -> None:
+        """Keep a picture in the store, and note it."""
+        key = artifact_key(claim_id, attempt_id, name)
+        self.store.put(key, data)
+        digest = hashlib.sha256(data).hexdigest()
+        artifact = KeptArtifact(claim_id, attempt_id, name, "image/webp", key, digest, len(data), NOON)
+        self.kept.setdefault(claim_id, []).append(artifact)
+
+    def claim(self, claim_id: str) -> Claim | None:
+        return self.all.get(claim_id)
+
+    def events(self, claim_id: str) -> list[Event]:
+        return self.stories.get(claim_id, [])
+
+    def attempts(self, claim_id: str) -> list[Attempt]:
+        return self.goes.get(claim_id, [])
+
+    def artifacts(self, claim_id: str) -> list[KeptArtifact]:
+        return self.kept.get(claim_id, [])
+
+    def find(self, text: str) -> list[Claim]:
+        wanted = text.upper()
+        return [c for c in self.all.values() if wanted in (c.claim_id.upper(), c.reference, c.crm_record_id.upper())]
+
+    def recent_claims(self, limit: int) -> list[Claim]:
+        return sorted(self.all.values(), key=lambda claim: claim.updated_at, reverse=True)[:limit]
+
+
+def attempt(claim_id: str, **changes: object) -> Attempt:
+    """An attempt that ended well, unless changed."""
+    well = Attempt(
+        7, claim_id, 1, RUN, "worker-1", PINS, 812, NOON, NOON + timedelta(seconds=5), NOON + timedelta(seconds=6),
+        NOON + timedelta(seconds=7), 200, NOON + timedelta(seconds=8), None, None, None,
+    )  # fmt: skip
+    return replace(well, **changes)  # type: ignore[arg-type]
+
+
+def made_up() -> MadeUpLedger:
+    """A filed claim with its bundle, a refused one, a stopped one, and one that is held."""
+    ledger = MadeUpLedger()
+    bundle = build_bundle(samples.facts(), samples.artifacts())
+    ledger.store.put(bundle_key(FILED, bundle.digest), bundle.zip_bytes)
+    filed = a_claim(
+        FILED, State.SYNCED, reference="AUR-4471902", reference_kind="claim number", bundle_digest=bundle.digest,
+        confirmed_at=NOON + timedelta(seconds=7),
+    )  # fmt: skip
+    ledger.add(
+        filed,
+        (-4000, "taken_in", State.READY, {"payload_sha256": "4be1" * 16}),
+        (1.2, "attempt_started", None, {"attempt": 1, "pack_version": "v0003"}),
+        (5.0, "evidence_kept", None, {"name": "pre_submit.webp", "size": 112_204}),
+        (5.1, "moved", State.PREPARED, {}),
+        (5.2, "moved", State.ARMED, {}),
+        (5.3, "sent", None, {"method": "POST", "path": "/claims/submit"}),
+        (5.9, "response", None, {"status": 200}),
+        (6.4, "evidence_kept", None, {"name": "post_confirm.webp", "size": 98_114}),
+        (6.5, "moved", State.CONFIRMED, {"reference": "AUR-4471902", "kind": "claim number"}),
+        (6.9, "sealed", State.SEALED, {"digest": bundle.digest}),
+        (7.8, "crm_told", State.SYNCED, {"record": filed.crm_record_id}),
+    )
+    ledger.goes[FILED] = [
+        attempt(FILED, attempt_id=6, armed_at=None, reason=ReasonCode.PORTAL_MAINTENANCE, step="log in"),
+        attempt(FILED, number=2),
+    ]
+    ledger.keep(FILED, 6, "failure.webp", samples.shot("Down for maintenance"))
+    ledger.keep(FILED, 7, "pre_submit.webp", samples.artifacts()["pre_submit.webp"])
+    ledger.keep(FILED, 7, "post_confirm.webp", samples.artifacts()["post_confirm.webp"])
+    ledger.keep(FILED, 7, "readback.json", samples.artifacts()["readback.json"])
+    refused = a_claim(
+        REFUSED, State.REJECTED, reason=ReasonCode.VALIDATION_REJECTED, reason_text=f"Not covered. {HOSTILE}",
+        dealer="D2001", claim_type="coop", updated_at=NOON,
+    )  # fmt: skip
+    ledger.add(refused, (0, "taken_in", State.READY, {}), (3, "moved", State.REJECTED, {"text": HOSTILE}))
+    ledger.add(
+        a_claim(STOPPED, State.DEAD, reason=ReasonCode.LOGIN_FAILED, reason_text="The portal says: wrong password."),
+        (0, "taken_in", State.READY, {}),
+        (4, "moved", State.DEAD, {"step": "log in"}),
+    )
+    ledger.add(a_claim(HELD, State.OUTCOME_UNKNOWN, reason=ReasonCode.OUTCOME_UNKNOWN, dealer=HOSTILE))
+    return ledger
