@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,16 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server of this test session."""
-    server = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
-    yield server
-    server.stop()
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server of this test session.
+
+    Not below pytest's own temporary folder: another session that starts closes that one's permissions, and the server, which does not
+    run as root, aborts.
+    """
+    with tempfile.TemporaryDirectory(prefix="oem-submissions-postgres-", ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,6 @@ from oem_submissions.domain.states import FILED, HELD, State
 from oem_submissions.ports import ClaimRules, CrmUnavailable, EvidenceMissing
 from oem_submissions.services.bound import Services
 
-# Partitioned checks are marked preview; we know, and rely on them.
-warnings.filterwarnings("ignore", category=PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec")
-
 VerifyBundle = Callable[[bytes], Sequence[str]]
 """A bundle's bytes to what is wrong with it."""
 
@@ -79,14 +76,19 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     oem, partitions = rules.oem, partitions_of(rules, start)
 
     def check(asset: str, name: str, blocking: bool, description: str) -> Callable[..., Any]:
-        return asset_check(
-            asset=AssetKey([oem, asset]),
-            name=name,
-            blocking=blocking,
-            description=description,
-            partitions_def=partitions,
-            required_resource_keys={"services"},
-        )
+        def declare(function: Callable[..., Any]) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PreviewWarning)  # partitioned checks are marked preview; we rely on them
+                return asset_check(
+                    asset=AssetKey([oem, asset]),
+                    name=name,
+                    blocking=blocking,
+                    description=description,
+                    partitions_def=partitions,
+                    required_resource_keys={"services"},
+                )(function)
+
+        return declare
 
     def claims_in(context: AssetCheckExecutionContext) -> tuple[Services, list[Claim]]:
         services = context.resources.services

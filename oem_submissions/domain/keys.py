@@ -14,8 +14,8 @@ def canonical_json(value: Any) -> str:
 
 
 def sha256_hex(data: bytes | str) -> str:
-    """Hex SHA-256 of bytes, or of a text's UTF-8."""
-    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+    """Hex SHA-256 of bytes, or of a text's UTF-8 (a lone surrogate, which hostile text may hold, is passed through)."""
+    return hashlib.sha256(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data).hexdigest()
 
 
 def claim_id(oem: str, crm_record_id: str) -> str:

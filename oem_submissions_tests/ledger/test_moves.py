@@ -90,7 +90,7 @@ def test_a_changed_past_shows_in_the_chain(ledger: Ledger, database_url: str) ->
     engine = ledger_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE events DISABLE TRIGGER append_only"))
-        connection.execute(text("UPDATE events SET details = '{\"reference\": \"WC-0\"}' WHERE sequence = 8"))
+        connection.execute(text('UPDATE events SET details = \'{"reference": "WC-0"}\' WHERE sequence = 8'))
         connection.execute(text("DELETE FROM events WHERE sequence = 3"))
     engine.dispose()
     faults = broken_links(ledger.events(claim.claim_id))
@@ -250,7 +250,9 @@ def take_over(ledger: Ledger) -> Lease:
     from oem_submissions.ledger.tables import leases
 
     with ledger._engine.begin() as connection:
-        connection.execute(update(leases).values(expires_at=text("clock_timestamp()")).where(leases.c.released_at.is_(None)))
+        connection.execute(
+            update(leases).values(expires_at=text("clock_timestamp()")).where(leases.c.released_at.is_(None))
+        )
     return lease_on(ledger, run="next")
 
 

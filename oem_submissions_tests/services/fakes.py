@@ -13,6 +13,7 @@ from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Reference, R
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
 from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions_tests.evidence import samples as evidence
 from oem_submissions_tests.making import PINS
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -72,4 +73,6 @@ class FakeSession:
 
 
 def _artifact(name: str, submission: Submission) -> Artifact:
-    return Artifact(name, "application/octet-stream", f"{name} {submission.claim_id}".encode(), NOW)
+    samples = evidence.artifacts()
+    data = evidence.shot(name, (submission.claim_id,)) if name.endswith(".webp") else samples[name]
+    return Artifact(name, "image/webp" if name.endswith(".webp") else "application/json", data, NOW)

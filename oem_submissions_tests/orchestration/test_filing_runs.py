@@ -1,0 +1,310 @@
+"""A run, its retries, its checks and its tags; schedules and sensors. Ground truth is what the portal filed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import (
+    AssetCheckSeverity,
+    AssetKey,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    Definitions,
+    RunRequest,
+    build_schedule_context,
+    build_sensor_context,
+)
+
+from dagster._core.definitions.partitions.context import partition_loading_context
+
+from oem_submissions import wiring
+from oem_submissions.crm.memory import MemoryCrm
+from oem_submissions.defs.partitions import add_dealers, partition_key
+from oem_submissions.defs.run_coordinator import business_tags
+from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.states import State
+from oem_submissions.evidence.store_memory import MemoryStore
+from oem_submissions.ledger.store import Ledger
+from oem_submissions.ports import Portal
+from oem_submissions.settings import read_settings
+from oem_submissions_tests.making import warranty_payload
+from oem_submissions_tests.services.fakes import FakePortal
+
+PERIOD = "2026-11-10"
+OEM = "aurora"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An adapter, as far as intake and Dagster need one."""
+
+    oem: str = OEM
+    claim_model: Any = WarrantyClaim
+    cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
+
+
+@dataclass(frozen=True)
+class OnePortal:
+    """The `Portals` of a world with one OEM."""
+
+    only: Portal
+
+    def portal(self, oem: str) -> Portal:
+        return self.only
+
+
+class Everything:
+    """Definitions on a real ledger, with fakes behind the ports."""
+
+    def __init__(self, ledger: Ledger, folder: Path) -> None:
+        self.ledger, self.crm, self.portal = ledger, MemoryCrm(), FakePortal()
+        self.instance = DagsterInstance.local_temp(str(folder))
+        self.evidence = MemoryStore()
+        self.settings = replace(read_settings({}), retry_seconds=0.0)
+        secret = {f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_{part}": "x" for part in ("USERNAME", "PASSWORD")}
+        self.parts: dict[str, Any] = {
+            "ledger": ledger,
+            "crm": self.crm,
+            "evidence": self.evidence,
+            "secrets": wiring.EnvironmentSecrets(secret),
+            "adapters": {OEM: Rules()},
+            "portals": lambda: nullcontext(OnePortal(self.portal)),
+        }
+        self.defs: Definitions = wiring.definitions(self.settings, **self.parts)
+
+    def add(self, number: int, **changes: Any) -> None:
+        payload = warranty_payload(number, **changes)
+        self.crm.add(
+            f"REC{number:04d}",
+            oem=OEM,
+            dealer="10234",
+            claim_type="warranty",
+            due_on=date(2026, 11, 10),
+            payload=payload,
+        )
+
+    def take_in(self) -> Any:
+        with wiring.build(self.settings, **self.parts) as services:
+            return services.take_in()
+
+    def run(self, raise_on_error: bool = False) -> Any:
+        add_dealers(self.instance, OEM, ["10234"])
+        job = self.defs.resolve_job_def("aurora_filing_job")
+        return job.execute_in_process(
+            partition_key=partition_key("10234", PERIOD), instance=self.instance, raise_on_error=raise_on_error
+        )
+
+    def evaluations(self, result: Any) -> dict[str, bool]:
+        return {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+
+
+@pytest.fixture
+def everything(ledger: Ledger, tmp_path: Path) -> Iterator[Everything]:
+    made = Everything(ledger, tmp_path)
+    yield made
+    made.instance.dispose()
+
+
+def test_a_run_files_seals_and_tells_the_crm(everything: Everything) -> None:
+    for number in (1, 2):
+        everything.add(number)
+    everything.take_in()
+    result = everything.run(raise_on_error=True)
+    assert result.success
+    assert len(everything.portal.filed) == 2
+    assert everything.evaluations(result) == {
+        "reference_captured": True,
+        "no_unknown_outcomes": True,
+        "evidence_present": True,
+        "crm_matches_ledger": True,
+    }
+    claims = everything.ledger.all_claims(OEM)
+    assert {claim.state for claim in claims} == {State.SYNCED}
+    told = everything.crm.read_outcome("REC0001")
+    assert told is not None
+    assert (told.status, told.reference) == ("FILED", claims[0].reference)
+    assert told.evidence_url == f"http://127.0.0.1:8787/e/{claims[0].claim_id}/{claims[0].bundle_digest}"
+    tags = everything.instance.get_run_by_id(result.run_id).tags
+    assert {"oem": "aurora", "dealer": "10234", "period": PERIOD, "pack": "v0001-pack-digest"}.items() <= tags.items()
+    assert tags["adapter_digest"] == "adapter-dige"
+
+
+def test_materialising_a_filed_partition_again_files_nothing(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.run()
+    again = everything.run(raise_on_error=True)
+    assert again.success
+    assert len(everything.portal.filed) == 1
+    assert everything.crm.writes("REC0001") == 1
+    event = again.asset_materializations_for_node("aurora_filing.submit_claims")
+    assert event or len(again.get_asset_materialization_events()) == 3
+
+
+def test_a_refused_claim_reaches_the_crm_with_its_reason_and_the_run_succeeds(everything: Everything) -> None:
+    everything.add(1)
+    everything.add(2)
+    everything.take_in()
+    everything.portal.refuse = lambda s: "AUR-417 too old" if "RO000001" in s.natural_key else None
+    assert everything.run().success
+    refused, filed = everything.crm.read_outcome("REC0001"), everything.crm.read_outcome("REC0002")
+    assert refused is not None
+    assert filed is not None
+    assert (refused.status, refused.reason_code) == ("REJECTED", "VALIDATION_REJECTED")
+    assert "AUR-417 too old" in (refused.reason_text or "")
+    assert refused.evidence_digest is not None
+    assert filed.status == "FILED"
+
+
+def test_a_lost_reply_fails_the_run_and_its_check_and_the_crm_still_hears_of_the_others(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.portal.lose_reply = True
+    result = everything.run()
+    assert not result.success
+    assert everything.evaluations(result)["reference_captured"] is False
+    held = everything.crm.read_outcome("REC0001")
+    assert held is not None
+    assert (held.status, held.reason_code, held.evidence_url) == ("HELD", "OUTCOME_UNKNOWN", None)
+    assert everything.run().success is False
+    assert len(everything.portal.filed) == 1
+
+
+def test_an_outage_is_retried_by_the_op_and_ends_filed(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.portal.failures = [StepFailed(ReasonCode.PORTAL_UNAVAILABLE, "503", "log in")] * 2
+    result = everything.run()
+    assert result.success
+    retries = [e for e in result.all_events if e.event_type is DagsterEventType.STEP_RESTARTED]
+    assert len(retries) == 2
+    assert len(everything.portal.filed) == 1
+
+
+def test_a_dead_letter_of_drift_fails_the_run_with_what_to_do(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.portal.failures = [StepFailed(ReasonCode.SELECTOR_NOT_FOUND, "no 'VIN' on page form", "fill")]
+    result = everything.run()
+    assert not result.success
+    (failed,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert (failed.check_name, failed.severity) == ("reference_captured", AssetCheckSeverity.ERROR)
+    assert "SELECTOR_NOT_FOUND" in failed.description
+    assert "oem-submissions probe" in failed.description
+
+
+def test_an_outage_of_the_crm_never_touches_the_portal_again(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.crm.unavailable = "The CRM is down."
+    assert not everything.run().success
+    assert everything.ledger.all_claims(OEM)[0].state is State.SEALED
+    everything.crm.unavailable = None
+    assert everything.run().success
+    assert len(everything.portal.filed) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"vin": "1HGCM8260AA000002"}, "check digit"),
+        ({"labour_amount": "-1.00"}, "labour_amount"),
+        ({"repair_order": None}, "repair_order"),
+        ({"complaint": "x\u0000y"}, "payload"),
+        ({"complaint": "x\u0007y"}, "complaint"),
+    ],
+)
+def test_a_record_that_is_no_claim_is_kept_with_its_reason(
+    everything: Everything, change: dict[str, Any], words: str
+) -> None:
+    everything.add(1, **change)
+    everything.add(2)
+    report = everything.take_in()
+    assert (len(report.refused), len(report.taken_in)) == (1, 1)
+    told = everything.crm.read_outcome("REC0001")
+    assert told is not None
+    assert (told.status, told.reason_code) == ("DEAD", "PAYLOAD_INVALID")
+    assert words in (told.reason_text or "")
+    assert everything.take_in().refused == ()
+    everything.crm.edit("REC0001", warranty_payload(1))
+    assert len(everything.take_in().amended) == 1
+
+
+def test_an_attachment_that_is_not_what_it_says_is_refused(everything: Everything) -> None:
+    for number, file in enumerate(
+        [("photo.png", "photo", b"MZ not a picture"), ("big.pdf", "other", b"%PDF-" + b"0" * 6_000_000)]
+    ):
+        everything.add(number + 1)
+        everything.crm.attach(f"REC{number + 1:04d}", [file])
+    assert len(everything.take_in().refused) == 2
+    assert {claim.reason for claim in everything.ledger.all_claims(OEM)} == {ReasonCode.ATTACHMENT_REJECTED}
+
+
+def test_an_unknown_oem_is_kept_with_its_reason(everything: Everything) -> None:
+    everything.crm.add("R9", oem="nowhere", dealer="1", claim_type="warranty", due_on=date(2026, 11, 10), payload={})
+    everything.take_in()
+    (claim,) = everything.ledger.all_claims("nowhere")
+    assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.OEM_UNKNOWN)
+
+
+def test_the_schedule_only_enqueues_and_what_is_under_way_is_not_enqueued_twice(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    schedule = everything.defs.resolve_schedule_def("aurora_enqueue")
+
+    def tick() -> list[RunRequest]:
+        now = datetime(2026, 11, 10, 14, tzinfo=UTC)
+        with partition_loading_context(dynamic_partitions_store=everything.instance), wiring.build(everything.settings, **everything.parts) as services, build_schedule_context(
+            instance=everything.instance, scheduled_execution_time=now, resources={"services": services},
+            repository_def=everything.defs.get_repository_def(),
+        ) as context:  # fmt: skip
+            return list(schedule.evaluate_tick(context).run_requests or ())
+
+    (request,) = tick()
+    assert request.partition_key == f"10234|{PERIOD}"
+    assert {"oem": "aurora", "dealer": "10234", "period": PERIOD}.items() <= request.tags.items()
+    assert everything.portal.log_ins == 0
+    job = everything.defs.resolve_job_def("aurora_filing_job")
+    everything.instance.create_run_for_job(job, tags=dict(request.tags), status=DagsterRunStatus.QUEUED)
+    assert tick() == []
+    assert everything.ledger.last_tick(OEM) is not None
+
+
+def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    sensor = everything.defs.resolve_sensor_def("enqueue_requests")
+    everything.ledger.request_enqueue(OEM, (), None, "Ana")
+
+    def tick(cursor: str | None) -> Any:
+        with partition_loading_context(dynamic_partitions_store=everything.instance), wiring.build(everything.settings, **everything.parts) as services, build_sensor_context(
+            instance=everything.instance, cursor=cursor, resources={"services": services}, sensor_name="enqueue_requests",
+            repository_def=everything.defs.get_repository_def(),
+        ) as context:  # fmt: skip
+            return sensor.evaluate_tick(context)
+
+    first, repeated = tick(None), tick(None)
+    assert (
+        [r.run_key for r in first.run_requests] == [r.run_key for r in repeated.run_requests] == [f"1:10234:{PERIOD}"]
+    )
+    assert tick(first.cursor).skip_message == "Nobody asked."
+
+
+def test_a_backfills_run_carries_the_business_tags() -> None:
+    run = DagsterRun(
+        job_name="__ASSET_JOB",
+        asset_selection=frozenset(AssetKey([OEM, name]) for name in ("submission_results", "evidence_bundles")),
+        tags={"dagster/partition/dealer": "10234", "dagster/partition/period": PERIOD, "dagster/backfill": "x"},
+    )
+    assert business_tags(run) == {"oem": "aurora", "dealer": "10234", "period": PERIOD}
