@@ -1,0 +1,29 @@
+"""What the tree must be: `selectors/` holds data only, and never hides the standard library's module."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_selectors_holds_no_python() -> None:
+    assert sorted((ROOT / "selectors").rglob("*.py*")) == []
+    assert not (ROOT / "selectors.py").exists()
+
+
+def test_the_standard_library_keeps_its_selectors_in_the_root_of_the_tree() -> None:
+    code = "import selectors; print(selectors.DefaultSelector)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "Selector'>" in done.stdout, done.stderr
+
+
+def test_no_file_of_the_set_up_names_an_index_of_packages() -> None:
+    index = re.compile(r"--(extra-)?index-url[ =]|find-links|trusted-host|/simple\b")
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", ".ci/run", ".env.example"):
+        assert not index.search((ROOT / name).read_text()), name
