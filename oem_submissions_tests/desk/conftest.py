@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 
-from oem_submissions.desk.app import create_app
-from oem_submissions.desk.serving import guarded
+from oem_submissions.desk.app import create_app, guarded
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
 
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from starlette.applications import Starlette
 
-from oem_submissions.desk.serving import serve
+from oem_submissions.desk.app import serve
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.desk.conftest import RunningDesk
