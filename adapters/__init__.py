@@ -1,0 +1,1 @@
+"""What is peculiar to one OEM portal, and nothing else: one package per OEM, found through `registry`."""

@@ -1,0 +1,1 @@
+"""Aurora Motors: warranty claims on AuroraDealer.Net."""

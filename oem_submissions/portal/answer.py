@@ -1,0 +1,254 @@
+"""The part of the procedure after the gate is armed: one click, then what came of it. What can't be told is `Unknown`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Frame
+from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from oem_submissions.domain.evidence import POST_CONFIRM, REQUEST, Artifact
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.keys import canonical_json
+from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import forms, history, references
+from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions.portal.capture import CaptureFailed, picture, visible_text
+from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
+from oem_submissions.portal.gate import SubmitGate
+from oem_submissions.portal.locators import is_leaving, look_up
+from oem_submissions.portal.schema import Form
+from oem_submissions.portal.steps import Walk
+
+_POLL_MS = 20
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A prepared claim: everything that the click and the judgement after it need."""
+
+    form: Form
+    frame: Frame
+    values: dict[str, str]
+    seen: frozenset[str]
+    """Numbers that looked like a reference before the click."""
+    before: bytes
+    """The picture before the click."""
+
+
+class Asker:
+    """Clicks once and judges the answer. Made for one claim, used once."""
+
+    def __init__(self, walk: Walk, gate: SubmitGate, adapter: PortalAdapter, ready: Ready) -> None:
+        self._walk, self._gate, self._adapter, self._ready = walk, gate, adapter, ready
+        self._pages_before: Collection[BrowserPage] = tuple(walk.context.pages)
+        self._page = walk.page
+        """The page that answers: a popup takes the form's place."""
+        self.artifacts: list[Artifact] = []
+        self.text = ""
+        self.url = ""
+
+    def ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
+        """The whole way. May raise anything: the session turns that into `Unknown`."""
+        self._walk.begin("submit")
+        self._click(on_sent)
+        if unknown := self._until_answered():
+            self._photograph()
+            return unknown
+        self._walk.begin("classify page")
+        verdict = self._until_recognised()
+        self._walk.begin("post-shot")
+        shot = self._photograph()
+        match verdict:
+            case Accepted() | AcceptedForLater():
+                return self._accepted(verdict, shot)
+            case Refused() | Unknown():
+                return verdict
+            case InProcess():
+                waited = self._ready.form.confirmation.wait_seconds
+                return Unknown(
+                    ReasonCode.OUTCOME_UNKNOWN, f"The portal still worked on the claim after {waited} seconds."
+                )
+            case NothingYet():
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, "The page after the click is none that the pack knows.")
+
+    def answer(self, outcome: Outcome) -> Answer:
+        """The outcome with everything that was seen."""
+        wire = self._gate.wire
+        self.artifacts.append(request_artifact(wire))
+        return Answer(outcome, wire, tuple(self.artifacts), self.text, self.url)
+
+    def _click(self, on_sent: Callable[[Wire], None]) -> None:
+        submit = self._ready.form.submit
+        self._walk.dialogs.declared = submit.dialog.accept if submit.dialog else None
+        self._gate.arm(on_sent)
+        try:
+            look_up(self._ready.frame, submit.button.find).click(
+                timeout=self._walk.limits.action_seconds * 1000, no_wait_after=True
+            )
+        except PlaywrightTimeout:
+            pass  # what left is known by the gate, not by the click
+        except PlaywrightError as error:
+            if not is_leaving(error):
+                raise
+
+    def _until_answered(self) -> Unknown | None:
+        """Waits for the request to leave and to be answered. None when it was answered."""
+        limits, started = self._walk.limits, time.monotonic()
+        while not self._gate.finished:
+            elapsed = time.monotonic() - started
+            if self._walk.dialogs.undeclared:
+                said = " | ".join(self._walk.dialogs.undeclared)
+                self._walk.dialogs.undeclared.clear()
+                what = f"The page opened a dialog that the pack does not declare: '{said}'."
+                return Unknown(ReasonCode.UNEXPECTED_DIALOG, what)
+            if self._gate.wire.sent_at is None and elapsed > limits.sent_seconds:
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, "No submit request left after the click.")
+            if elapsed > limits.answer_seconds:
+                return Unknown(
+                    ReasonCode.OUTCOME_UNKNOWN,
+                    f"The portal did not answer the submission within {limits.answer_seconds:g} seconds.",
+                )
+            self._walk.page.wait_for_timeout(_POLL_MS)
+        if self._gate.refusal is not None:
+            what = f"The submit request was stopped, because it could not be recorded: {self._gate.refusal}"
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
+        if self._gate.lost is not None:
+            what = f"The connection was lost before the submission was answered: {self._gate.lost}."
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
+        return None
+
+    def _until_recognised(self) -> Page:
+        form, status = self._ready.form, self._gate.wire.status
+        known = {*form.confirmation.statuses, *(s for refusal in form.refusals for s in refusal.statuses)}
+        deadline = time.monotonic() + form.confirmation.wait_seconds
+        while True:
+            scope = self._scope()
+            verdict = self._look(scope) if scope is not None else NothingYet()
+            if not isinstance(verdict, NothingYet | InProcess) or time.monotonic() > deadline:
+                return verdict
+            if status not in known:
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The submission was answered with HTTP {status}.")
+            self._walk.page.wait_for_timeout(_POLL_MS)
+
+    def _look(self, scope: Frame) -> Page:
+        try:
+            return classify(scope, self._ready.form, self._walk.pack.markers, self._gate.wire.status)
+        except PlaywrightError as error:
+            if is_leaving(error):
+                return NothingYet()
+            raise
+
+    def _scope(self) -> Frame | None:
+        match self._ready.form.confirmation.where:
+            case "page":
+                return self._walk.page.main_frame
+            case "frame":
+                return self._ready.frame
+            case "popup":
+                opened = [
+                    page for page in self._walk.context.pages if page not in self._pages_before and not page.is_closed()
+                ]
+                if not opened:
+                    return None
+                self._page = opened[-1]
+                return self._page.main_frame
+
+    def _photograph(self) -> Artifact | None:
+        """The page after the click; None when there is no picture worth anything."""
+        try:
+            self.url = self._page.url
+            self.text = visible_text(self._page)
+            frame = self._ready.frame
+            known = forms.known_handles(frame, self._ready.form) if self._page is self._walk.page else []
+            shot = picture(self._page, POST_CONFIRM, {frame: known})
+        except (CaptureFailed, PlaywrightError):
+            return None
+        if shot.data == self._ready.before:
+            return None
+        self.artifacts.append(shot)
+        return shot
+
+    def _accepted(self, verdict: Accepted | AcceptedForLater, shot: Artifact | None) -> Outcome:
+        self._walk.begin("reference")
+        scope = self._scope()
+        assert scope is not None
+        rule = self._ready.form.confirmation.reference
+        if isinstance(verdict, AcceptedForLater):
+            if references.anchored(scope, rule).primary:
+                return Unknown(
+                    ReasonCode.REFERENCE_SUSPECT, f"The page shows a {rule.kind} and says that it comes later."
+                )
+            return self._for_later(verdict)
+        found = references.decide(
+            rule, references.anchored(scope, rule), self._ready.seen, self._adapter.reference_is_plausible
+        )
+        if isinstance(found, Unknown):
+            return found
+        if shot is None or found.value not in references.normal(self.text):
+            return Unknown(
+                ReasonCode.POST_EVIDENCE_MISSING,
+                f"The picture or text of the page that shows {found.value} is worthless.",
+            )
+        return self._second_oracle(found)
+
+    def _for_later(self, verdict: AcceptedForLater) -> Outcome:
+        listed = self._listed()
+        if isinstance(listed, Unknown):
+            return listed
+        return Pending(verdict.text)
+
+    def _second_oracle(self, found: Reference) -> Outcome:
+        path = self._ready.form.confirmation.json_reference
+        if path is not None and (said := self._in_json(path)) != found.value:
+            what = f"The page shows {found.value}, the portal's answer holds {said or 'no reference'}."
+            return Unknown(ReasonCode.REFERENCE_SUSPECT, what)
+        listed = self._listed()
+        if isinstance(listed, Unknown):
+            return listed
+        if listed is not None and listed != found.value:
+            return Unknown(
+                ReasonCode.REFERENCE_SUSPECT, f"The page shows {found.value}, the portal's history lists {listed}."
+            )
+        return Filed(found)
+
+    def _in_json(self, path: str) -> str | None:
+        assert self._gate.response is not None
+        value = self._gate.response.json()
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return None if value is None else str(value)
+
+    def _listed(self) -> str | None | Unknown:
+        """What the history says the claim's reference is; None when the pack does not ask it."""
+        form = self._ready.form
+        if not form.confirmation.history:
+            return None
+        assert form.history is not None
+        try:
+            with self._walk.explained():
+                rows = history.list_filings(self._walk, form.history, self._ready.values)
+        except StepFailed as failure:
+            what = f"The page says that the claim was taken, but the history could not be asked: {failure.text}"
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
+        if not rows:
+            what = "The page says that the claim was taken, but the portal's history does not list it."
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
+        if len(rows) > 1:
+            what = f"The portal's history lists the claim {len(rows)} times."
+            return Unknown(ReasonCode.REFERENCE_AMBIGUOUS, what)
+        return rows[0].cells[form.history.reference]
+
+
+def request_artifact(wire: Wire) -> Artifact:
+    """`request.json`: what the gate saw, without bodies and without headers but `Date`."""
+    seen = {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(replace(wire)).items()
+    }
+    return Artifact(REQUEST, "application/json", canonical_json(seen).encode(), datetime.now(UTC))

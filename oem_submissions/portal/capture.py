@@ -1,0 +1,133 @@
+"""Pictures and texts of pages: lossless, full page, without secrets. Fails closed: a picture that may show one is not taken."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import ElementHandle, Frame, Page
+from playwright.sync_api import Error as PlaywrightError
+
+from oem_submissions.domain.evidence import Artifact
+from oem_submissions.portal.locators import is_leaving
+
+WEBP = "image/webp"
+TEXT_LIMIT = 64 * 1024
+"""Bytes of a page's visible text that are kept."""
+_MASK = (255, 0, 255)
+_MARK = "data-oem-submissions-secret"
+_STYLE = f"[{_MARK}] {{ visibility: hidden !important }}"
+_MARK_SECRETS = f"""(shown) => {{
+  const silent = ["button", "submit", "reset", "image", "hidden", "checkbox", "radio", "file"];
+  const secret = [...document.querySelectorAll("input, textarea, select")].filter(element =>
+    !silent.includes(element.type) && element.value !== "" && !shown.includes(element)
+    && element.checkVisibility({{visibilityProperty: true}}));
+  for (const element of secret) element.setAttribute("{_MARK}", "");
+  return secret.length;
+}}"""
+_UNMARK = f"() => document.querySelectorAll('[{_MARK}]').forEach(element => element.removeAttribute('{_MARK}'))"
+
+
+class CaptureFailed(Exception):
+    """The picture could not be taken, or may show a secret: one sentence."""
+
+
+def picture(page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | None = None) -> Artifact:
+    """A lossless picture of the whole page. Every filled control that is not among `shown` is hidden *and* masked.
+
+    Raises `CaptureFailed` when one of them may show, or when the picture is blank.
+    """
+    frames = [frame for frame in page.frames if not frame.is_detached()]
+    try:
+        secrets = sum(frame.evaluate(_MARK_SECRETS, (shown or {}).get(frame, [])) for frame in frames)
+        marked = [handle for frame in frames for handle in frame.query_selector_all(f"[{_MARK}]")] if secrets else []
+        if len(marked) != secrets:
+            raise CaptureFailed("The page changed while its secrets were being hidden, so no picture was kept.")
+        boxes = [_place(page, handle) for handle in marked]
+        masks = [frame.locator(f"[{_MARK}]") for frame in frames] if secrets else []
+        data = page.screenshot(
+            type="webp",
+            full_page=True,
+            animations="disabled",
+            caret="hide",
+            style=_STYLE,
+            mask=masks,
+            mask_color="#FF00FF",
+        )
+    finally:
+        for frame in frames:
+            if not frame.is_detached():
+                frame.evaluate(_UNMARK)
+    check_picture(data)
+    _check_masks(data, boxes)
+    return Artifact(name, WEBP, data, datetime.now(UTC))
+
+
+def _place(page: Page, handle: ElementHandle) -> tuple[float, float]:
+    """The element's middle, in pixels of the full-page picture."""
+    box = handle.bounding_box()
+    if box is None:
+        raise CaptureFailed("A secret on the page has no place that could be masked, so no picture was kept.")
+    scroll: Any = page.evaluate("() => [scrollX, scrollY]")
+    return (box["x"] + box["width"] / 2 + scroll[0], box["y"] + box["height"] / 2 + scroll[1])
+
+
+def _check_masks(data: bytes, middles: list[tuple[float, float]]) -> None:
+    """Every secret's middle must be under the mask's colour: a mask that matches nothing is ignored in silence."""
+    if not middles:
+        return
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    for x, y in middles:
+        inside = 0 <= x < image.width and 0 <= y < image.height
+        if not inside or image.getpixel((int(x), int(y))) != _MASK:
+            raise CaptureFailed("A secret on the page could not be masked, so no picture was kept.")
+
+
+def check_picture(data: bytes) -> None:
+    """Raises `CaptureFailed` unless it is a lossless WebP (RIFF chunk `VP8L`) that shows more than one shade."""
+    if b"VP8L" not in _chunks(data):
+        raise CaptureFailed("The picture is not lossless WebP.")
+    low, high = Image.open(io.BytesIO(data)).convert("L").getextrema()
+    if not isinstance(low, int | float) or not isinstance(high, int | float) or high - low < 16:
+        raise CaptureFailed("The picture is blank.")
+
+
+def _chunks(data: bytes) -> set[bytes]:
+    """The kinds of chunks of a WebP file (RFC 9649): `VP8L` is lossless image data, `VP8 ` lossy."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return set()
+    kinds, at = set(), 12
+    while at + 8 <= len(data):
+        kinds.add(data[at : at + 4])
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return kinds
+
+
+def visible_text(page: Page) -> str:
+    """The visible text of the page and its frames, at most 64 kB of UTF-8; never what stands in a form's controls."""
+    texts = [frame_text(frame) for frame in page.frames if not frame.is_detached()]
+    return limit("\n".join(text for text in texts if text))
+
+
+def frame_text(frame: Frame) -> str:
+    """The visible text of one frame; nothing while it is being replaced by another."""
+    try:
+        return str(frame.evaluate("() => document.body ? document.body.innerText : ''"))
+    except PlaywrightError as error:
+        if is_leaving(error):
+            return ""
+        raise
+
+
+def limit(text: str, size: int = TEXT_LIMIT) -> str:
+    """The text, cut to `size` bytes of UTF-8."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return re.sub(r"\s+", " ", text).strip()

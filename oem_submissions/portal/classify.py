@@ -1,0 +1,116 @@
+"""What kind of page stands there after the click: yes, no, not yet, or something we don't know. Never guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playwright.sync_api import Frame
+
+from oem_submissions.domain.outcomes import Refused, Unknown
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal.capture import frame_text, limit, one_line
+from oem_submissions.portal.locators import in_words, is_visible, look_up
+from oem_submissions.portal.references import RAW_LIMIT, matches
+from oem_submissions.portal.schema import Form, Markers, Refusal
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The page says yes."""
+
+
+@dataclass(frozen=True)
+class AcceptedForLater:
+    """The page says yes, and that the reference comes later."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The page says that the portal still works on it."""
+
+
+@dataclass(frozen=True)
+class NothingYet:
+    """Nothing on the page is known, perhaps because it still loads."""
+
+
+Page = Accepted | AcceptedForLater | InProcess | NothingYet | Refused | Unknown
+
+
+def classify(scope: Frame, form: Form, markers: Markers, status: int | None) -> Page:
+    """The page in `scope`, after the submit request was answered with `status` (None: not answered)."""
+    text = one_line(frame_text(scope))
+    if strange := _strange(text, form, markers):
+        return strange
+    yes = is_visible(scope, form.confirmation.marker)
+    no = [refusal for refusal in form.refusals if is_visible(scope, refusal.box)]
+    if yes and no:
+        return Unknown(ReasonCode.PORTAL_UNRECOGNISED, "The page shows a confirmation and an error at once.")
+    if no:
+        return _refused(scope, form, no, status)
+    waits = form.confirmation.in_process is not None and is_visible(scope, form.confirmation.in_process)
+    later = form.confirmation.later
+    said = next((words for words in later.says if words in text), None) if later else None
+    if waits and not said:
+        return InProcess()
+    if not (yes or said):
+        return NothingYet()
+    if status is None or status not in form.confirmation.statuses:
+        answer = f"HTTP {status}" if status else "missing"
+        return Unknown(
+            ReasonCode.OUTCOME_UNKNOWN, f"The page says that the claim was taken, but the answer was {answer}."
+        )
+    return AcceptedForLater(said) if said else Accepted()
+
+
+def _strange(text: str, form: Form, markers: Markers) -> Unknown | None:
+    for words in form.confirmation.never:
+        if words in text:
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page after the click says '{words}'.")
+    for what, listed in (
+        ("the session is over", markers.session_expired),
+        ("the portal is under maintenance", markers.maintenance),
+        ("the portal has an error", markers.unavailable),
+    ):
+        if said := next((words for words in listed if words in text), None):
+            return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page after the click says that {what}: '{said}'.")
+    return None
+
+
+def _refused(scope: Frame, form: Form, shown: list[Refusal], status: int | None) -> Refused | Unknown:
+    boxes = {one_line(text) for refusal in shown for text in look_up(scope, refusal.box).all_inner_texts()}
+    said = limit("; ".join(sorted(boxes)), RAW_LIMIT)
+    known = _reason(said, shown)
+    if known is None:
+        return Unknown(
+            ReasonCode.PORTAL_UNRECOGNISED, f"The portal answered with an error that the pack does not know: {said}"
+        )
+    if known is ReasonCode.DUPLICATE_AT_PORTAL:
+        # It may be our own earlier filing: held and looked up, never counted as refused.
+        return Unknown(known, f"The portal says that it has this claim already: {said}")
+    fitting = [refusal for refusal in shown if status in refusal.statuses]
+    if not fitting:
+        answer = f"HTTP {status}" if status else "missing"
+        return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page shows an error, but the answer was {answer}: {said}")
+    witness = next((refusal.marker for refusal in fitting if is_visible(scope, refusal.marker)), None)
+    if witness is None:
+        return Unknown(
+            ReasonCode.OUTCOME_UNKNOWN, f"The page shows an error, and nothing says that nothing was filed: {said}"
+        )
+    if numbers := matches(form.confirmation.reference.pattern, frame_text(scope)):
+        return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page shows an error and the number {min(numbers)}: {said}")
+    return Refused(known, said, f"HTTP {status}, and the page shows {in_words(witness)} without a number")
+
+
+def known_reason(said: str, form: Form) -> ReasonCode | None:
+    """What an error text of this form means; None when the pack does not know it."""
+    return _reason(said, list(form.refusals))
+
+
+def _reason(said: str, refusals: list[Refusal]) -> ReasonCode | None:
+    found = [rejection.reason for refusal in refusals for rejection in refusal.rejections if rejection.text in said]
+    if ReasonCode.DUPLICATE_AT_PORTAL in found:
+        return ReasonCode.DUPLICATE_AT_PORTAL
+    return found[0] if found else None

@@ -1,0 +1,293 @@
+"""The part of the procedure before the click: open the form, check its contract, fill it, attach files, read everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from playwright.sync_api import ElementHandle, FilePayload, Frame
+
+from oem_submissions.domain.claims import Attachment
+from oem_submissions.domain.evidence import FieldReadback
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import contracts, filling
+from oem_submissions.portal.capture import one_line
+from oem_submissions.portal.classify import known_reason
+from oem_submissions.portal.locators import Locator, is_visible, look_up
+from oem_submissions.portal.schema import AttachmentRule, Form, FormPage
+from oem_submissions.portal.steps import Walk
+from oem_submissions.ports import Submission
+
+_FILES = "element => [...element.files].map(file => [file.name, file.size])"
+_TEXT_OR_VALUE = """element => ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText"""
+_POLL_MS = 25
+
+
+@dataclass
+class Filled:
+    """A form on its way to the click."""
+
+    frame: Frame
+    """Where the form is: the page's own frame, or the iframe."""
+    readback: list[FieldReadback] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    shown: list[ElementHandle] = field(default_factory=list)
+    """Controls of the page as it is now that may stand in a picture."""
+
+
+def open_form(walk: Walk, form: Form) -> Frame:
+    """Walk through the menu to an empty form. Raises `StepFailed`."""
+    walk.begin("open form")
+    top = walk.page.main_frame
+    walk.dialogs.leaving = True  # an earlier claim's form may be left behind half filled
+    for click in form.open:
+        walk.click(top, click)
+    frame = top
+    if form.frame is not None:
+        handle = walk.see(top, form.frame, "the frame that holds the form").element_handle()
+        inner = handle.content_frame()
+        if inner is None:
+            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "the element that should hold the form is no frame")
+        frame = inner
+    walk.see(frame, form.pages[0].marker, f"the form's page '{form.pages[0].name}'")
+    walk.dialogs.leaving = False
+    return frame
+
+
+def fill_form(walk: Walk, form: Form, frame: Frame, submission: Submission, values: Mapping[str, str]) -> Filled:
+    """Every page up to the last, filled and read back equal. Raises `StepFailed`."""
+    filled = Filled(frame)
+    check_attachments(walk, form, submission)
+    for page in form.pages:
+        walk.see(frame, page.marker, f"the form's page '{page.name}'")
+        filled.shown.clear()
+        detail = f"page {page.name}" if len(form.pages) > 1 else ""
+        if page.contract is not None:
+            walk.begin("check contract", detail)
+            _check_contract(walk, page, filled)
+        controls = _fill_page(walk, page, frame, values, detail)
+        if page.attachments:
+            walk.begin("attach", detail)
+            _attach(walk, page, frame, submission)
+        walk.begin("read back", detail)
+        if page.name == form.dealer_page:
+            _check_dealer(walk, form, filled, submission.claim.dealer_code)
+        _read_back(walk, form, page, filled, values, controls)
+        if page.attachments:
+            _read_back_files(walk, page, filled, submission)
+        if page.next is not None:
+            _go_on(walk, form, page, frame)
+    return filled
+
+
+def _check_contract(walk: Walk, page: FormPage, filled: Filled) -> None:
+    assert page.contract is not None
+    scope = look_up(filled.frame, page.contract.scope)
+    if scope.count() != 1:
+        raise walk.failed(
+            ReasonCode.PAGE_CONTRACT_MISMATCH, f"the form of page '{page.name}' is there {scope.count()} times"
+        )
+    differences = contracts.compare(page.contract, contracts.scan(scope))
+    filled.warnings += [f"page '{page.name}': {words}" for words in differences.harmless]
+    if differences.breaking:
+        words = "; ".join(differences.breaking)
+        raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"page '{page.name}' is not as its contract says: {words}")
+
+
+def _fill_page(
+    walk: Walk, page: FormPage, frame: Frame, values: Mapping[str, str], detail: str
+) -> list[filling.Control]:
+    walk.begin("fill", detail)
+    try:
+        names = list(page.fields)
+        controls: list[filling.Control] = []
+        while names:  # up to a field that redraws the form, then the rest on the redrawn form
+            cut = next((i + 1 for i, name in enumerate(names) if page.fields[name].then), len(names))
+            group = filling.find_controls(frame, {name: page.fields[name] for name in names[:cut]}, walk.wait_ms)
+            filling.fill(frame, group, values)
+            controls += group
+            if then := page.fields[names[cut - 1]].then:
+                walk.see(frame, then, f"what follows on the field '{names[cut - 1]}'")
+            names = names[cut:]
+    except filling.ElementNotFound as error:
+        walk.check_state()
+        raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
+    return controls
+
+
+def _read_back(
+    walk: Walk, form: Form, page: FormPage, filled: Filled, values: Mapping[str, str], controls: list[filling.Control]
+) -> None:
+    held = filling.read(filled.frame, controls)
+    if None in held.values():  # the form was redrawn meanwhile
+        try:
+            controls = filling.find_controls(filled.frame, page.fields, walk.wait_ms)
+        except filling.ElementNotFound as error:
+            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
+        held = filling.read(filled.frame, controls)
+    for control in controls:
+        wanted = filling.expected(control.field, values.get(control.name))
+        label = _label(control.field.find, control.name)
+        item = FieldReadback(control.name, label, wanted, held[control.name] or "", control.field.sensitivity)
+        filled.readback.append(item)
+        _must_be_equal(walk, item)
+        if control.field.sensitivity != "secret":
+            filled.shown.append(control.handle)
+    for name, locator in page.shows.items():
+        spec = form.fields[name]
+        actual = one_line(walk.see(filled.frame, locator, f"where the page repeats '{name}'").inner_text())
+        wanted = one_line(filling.expected(spec, values.get(name)))
+        item = FieldReadback(f"{name}@{page.name}", _label(spec.find, name), wanted, actual, spec.sensitivity)
+        filled.readback.append(item)
+        _must_be_equal(walk, item)
+
+
+def _must_be_equal(walk: Walk, item: FieldReadback) -> None:
+    if item.equal:
+        return
+    if item.sensitivity == "public":
+        what = f"the field '{item.label}' holds '{item.actual}' instead of '{item.expected}'"
+    else:
+        what = f"the field '{item.label}' holds {len(item.actual)} characters that are not what was put in"
+    raise walk.failed(ReasonCode.FIELD_READBACK_MISMATCH, what)
+
+
+def _check_dealer(walk: Walk, form: Form, filled: Filled, dealer_code: str) -> None:
+    try:
+        handle = filling.find_element(filled.frame, form.dealer, "the dealer code", walk.wait_ms)
+    except filling.ElementNotFound as error:
+        walk.check_state()
+        raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
+    shown = one_line(str(handle.evaluate(_TEXT_OR_VALUE)))
+    filled.shown.append(handle)
+    filled.readback.append(FieldReadback("dealer_code", "dealer code on the page", dealer_code, shown, "public"))
+    if shown != dealer_code:
+        raise walk.failed(
+            ReasonCode.DEALER_MISMATCH, f"the page shows the dealer code '{shown}', the claim is for '{dealer_code}'"
+        )
+
+
+def _go_on(walk: Walk, form: Form, page: FormPage, frame: Frame) -> None:
+    """To the next page of a wizard; what the page says instead is the portal's refusal of what was entered."""
+    assert page.next is not None
+    following = form.pages[form.pages.index(page) + 1]
+    walk.see(frame, page.next.click, f"the way on from page '{page.name}'").click()
+    waited = 0.0
+    while not is_visible(frame, following.marker):
+        if page.errors is not None and is_visible(frame, page.errors):
+            said = one_line("; ".join(look_up(frame, page.errors).all_inner_texts()))
+            reason = known_reason(said, form) or ReasonCode.PORTAL_UNRECOGNISED
+            raise walk.failed(reason, f"the portal does not accept page '{page.name}': {said}")
+        if waited >= walk.wait_ms:
+            walk.check_state()
+            raise walk.failed(
+                ReasonCode.SELECTOR_NOT_FOUND, f"page '{following.name}' does not follow on '{page.name}'"
+            )
+        walk.page.wait_for_timeout(_POLL_MS)
+        waited += _POLL_MS
+
+
+def check_attachments(walk: Walk, form: Form, submission: Submission) -> None:
+    """Every attachment has its bytes and a place in the form. Raises `StepFailed` (ATTACHMENT_REJECTED)."""
+    rules = [rule for page in form.pages for rule in page.attachments]
+    for attachment in submission.claim.attachments:
+        rule = next((rule for rule in rules if _fits(rule, attachment)), None)
+        if rule is None:
+            what = f"the form takes no {attachment.kind} as {attachment.media_type}, which '{attachment.name}' is"
+        elif attachment.name not in submission.files:
+            what = f"the bytes of '{attachment.name}' are missing"
+        elif len(submission.files[attachment.name]) > rule.max_bytes:
+            size = len(submission.files[attachment.name])
+            what = f"'{attachment.name}' has {size} bytes, the portal takes {rule.max_bytes}"
+        else:
+            continue
+        raise walk.failed(ReasonCode.ATTACHMENT_REJECTED, what)
+    for rule in rules:
+        if (count := sum(_fits(rule, a) for a in submission.claim.attachments)) > rule.max_files:
+            raise walk.failed(
+                ReasonCode.ATTACHMENT_REJECTED, f"the claim has {count} files, the portal takes {rule.max_files}"
+            )
+
+
+def _fits(rule: AttachmentRule, attachment: Attachment) -> bool:
+    return attachment.media_type in rule.media_types and (not rule.kinds or attachment.kind in rule.kinds)
+
+
+def _belonging(rule: AttachmentRule, submission: Submission) -> list[Attachment]:
+    return [attachment for attachment in submission.claim.attachments if _fits(rule, attachment)]
+
+
+def _attach(walk: Walk, page: FormPage, frame: Frame, submission: Submission) -> None:
+    for rule in page.attachments:
+        files: list[FilePayload] = [
+            {"name": a.name, "mimeType": a.media_type, "buffer": submission.files[a.name]}
+            for a in _belonging(rule, submission)
+        ]
+        if not files:
+            continue
+        field_ = look_up(frame, rule.find)
+        if field_.count() != 1:
+            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, f"the field for files is there {field_.count()} times")
+        field_.set_input_files(files)
+        if rule.row is not None:
+            _until_arrived(walk, frame, rule, submission)
+
+
+def _until_arrived(walk: Walk, frame: Frame, rule: AttachmentRule, submission: Submission) -> None:
+    assert rule.row is not None
+    wanted = len(_belonging(rule, submission))
+    waited = 0.0
+    while len(_rows(frame, rule.row)) < wanted or not all(seen for _, _, seen in _shown(frame, rule, submission)):
+        if rule.refused is not None and is_visible(frame, rule.refused):
+            said = one_line(look_up(frame, rule.refused).first.inner_text())
+            raise walk.failed(ReasonCode.UPLOAD_FAILED, f"the portal did not take a file: {said}")
+        if waited >= walk.wait_ms:
+            walk.check_state()
+            raise walk.failed(ReasonCode.UPLOAD_FAILED, "not every file is shown as uploaded")
+        walk.page.wait_for_timeout(_POLL_MS)
+        waited += _POLL_MS
+
+
+def _rows(frame: Frame, row: Locator) -> list[str]:
+    return [one_line(text) for text in look_up(frame, row).all_inner_texts()]
+
+
+def _shown(frame: Frame, rule: AttachmentRule, submission: Submission) -> list[tuple[str, str, bool]]:
+    """Name, expected text, and whether a row of the page begins with that text."""
+    assert rule.row is not None
+    assert rule.shown is not None
+    rows = _rows(frame, rule.row)
+    texts = [(a.name, rule.shown.format(name=a.name, size=a.size)) for a in _belonging(rule, submission)]
+    return [(name, text, any(row.startswith(text) for row in rows)) for name, text in texts]
+
+
+def _read_back_files(walk: Walk, page: FormPage, filled: Filled, submission: Submission) -> None:
+    for rule in page.attachments:
+        wanted = {a.name: f"{a.name} ({a.size} bytes)" for a in _belonging(rule, submission)}
+        if rule.row is not None:
+            held = {name: wanted[name] if seen else "" for name, _, seen in _shown(filled.frame, rule, submission)}
+            extra = len(_rows(filled.frame, rule.row)) - len(wanted)
+        else:
+            files = look_up(filled.frame, rule.find).evaluate(_FILES)
+            held = {name: f"{name} ({size} bytes)" for name, size in files}
+            extra = len(set(held) - set(wanted))
+        for name, text in wanted.items():
+            item = FieldReadback(f"attachment {name}", name, text, held.get(name, ""), rule.sensitivity)
+            filled.readback.append(item)
+            _must_be_equal(walk, item)
+        if extra > 0 and wanted:
+            raise walk.failed(
+                ReasonCode.FIELD_READBACK_MISMATCH, f"the form holds {extra} files that are not of this claim"
+            )
+
+
+def known_handles(frame: Frame, form: Form) -> list[ElementHandle]:
+    """The controls on the page now that the pack lets be seen in a picture."""
+    if frame.is_detached() or not any(is_visible(frame, page.marker) for page in form.pages):
+        return []
+    seen = [look_up(frame, field.find) for field in form.fields.values() if field.sensitivity != "secret"]
+    return [handle for found in (*seen, look_up(frame, form.dealer.find)) for handle in found.element_handles()]
+
+
+def _label(locator: Locator, name: str) -> str:
+    return getattr(locator, "label", None) or getattr(locator, "name", None) or name

@@ -1,0 +1,144 @@
+"""The submit gate inside the browser: while it is closed nothing is filed, and when it is armed exactly one request leaves.
+
+It knows requests, not pages. What happens below the browser (a connection that dies, a request that Chromium sends again by itself)
+is not visible here: that is the single-shot tunnel's work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import re2
+from playwright.sync_api import BrowserContext, Request, Response, Route
+from playwright.sync_api import Error as PlaywrightError
+
+from oem_submissions.domain.keys import sha256_hex
+from oem_submissions.domain.outcomes import Wire
+from oem_submissions.portal.schema import Request as SubmitRequest
+
+log = logging.getLogger(__name__)
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Position(StrEnum):
+    """Where the gate stands."""
+
+    CLOSED = "closed"
+    ARMED = "armed"
+    SPENT = "spent"
+
+
+class SubmitGate:
+    """Stands in one browser context, over all its pages, popups and frames."""
+
+    def __init__(self, submit_requests: tuple[SubmitRequest, ...]) -> None:
+        self._paths = [re2.compile(request.path) for request in submit_requests]
+        self._position = Position.CLOSED
+        self._wire = Wire()
+        self._on_sent: Callable[[Wire], None] | None = None
+        self._request: Request | None = None
+        self.response: Response | None = None
+        self.lost: str | None = None
+        """Why the one request got no response, in the browser's words."""
+        self.refusal: BaseException | None = None
+        """What `on_sent` raised: then nothing left."""
+
+    @property
+    def wire(self) -> Wire:
+        """What was seen so far."""
+        return self._wire
+
+    @property
+    def finished(self) -> bool:
+        """Whether the one request was answered, failed, or was refused by the journal."""
+        return self.response is not None or self.lost is not None or self.refusal is not None
+
+    def install(self, context: BrowserContext) -> None:
+        """Stand in the context's way, from its first request on."""
+        context.route("**/*", self._on_route)
+        context.on("response", self._on_response)
+        context.on("requestfailed", self._on_failed)
+
+    def close(self) -> None:
+        """Before a claim is prepared: nothing passes, and what was seen is forgotten."""
+        self._position = Position.CLOSED
+        self._wire, self._on_sent, self._request = Wire(), None, None
+        self.response, self.lost, self.refusal = None, None, None
+
+    def arm(self, on_sent: Callable[[Wire], None]) -> None:
+        """Let one submit request through. `on_sent` makes it durable first; when it raises, the request is aborted."""
+        assert self._position is Position.CLOSED, f"the gate is {self._position}"
+        self._on_sent = on_sent
+        self._position = Position.ARMED
+
+    def spend(self) -> None:
+        """The click is over: from here nothing passes until the next claim."""
+        self._position = Position.SPENT
+
+    def _on_route(self, route: Route, request: Request) -> None:
+        if request.method in _SAFE or not self._files(request):
+            route.continue_()
+        elif self._position is not Position.ARMED:
+            self._block(route, request)
+        else:
+            self._let_one_through(route, request)
+
+    def _files(self, request: Request) -> bool:
+        path = urlsplit(request.url).path
+        return any(pattern.fullmatch(path) for pattern in self._paths)
+
+    def _block(self, route: Route, request: Request) -> None:
+        self._wire = dataclasses.replace(self._wire, blocked=self._wire.blocked + 1)
+        log.warning(
+            "The submit gate is %s and blocked %s %s", self._position, request.method, urlsplit(request.url).path
+        )
+        route.abort("blockedbyclient")
+
+    def _let_one_through(self, route: Route, request: Request) -> None:
+        assert self._on_sent is not None
+        self._position = Position.SPENT  # first: whatever happens below, nothing passes after this request
+        body = _body(request)
+        wire = dataclasses.replace(
+            self._wire,
+            sent_at=datetime.now(UTC),
+            method=request.method,
+            path=urlsplit(request.url).path,
+            body_sha256=sha256_hex(body) if body is not None else None,
+            body_bytes=len(body) if body is not None else None,
+        )
+        try:
+            self._on_sent(wire)
+        except BaseException as error:  # noqa: BLE001 - whatever the journal raises: what is not durable may not leave
+            self.refusal = error
+            route.abort("blockedbyclient")
+            return
+        self._wire, self._request = wire, request
+        route.continue_()
+
+    def _on_response(self, response: Response) -> None:
+        if self._request is None or response.request != self._request:
+            return
+        self.response = response
+        self._wire = dataclasses.replace(
+            self._wire,
+            responded_at=datetime.now(UTC),
+            status=response.status,
+            response_date=response.headers.get("date"),
+        )
+
+    def _on_failed(self, request: Request) -> None:
+        if self._request is not None and request == self._request:
+            self.lost = request.failure or "the request failed"
+
+
+def _body(request: Request) -> bytes | None:
+    """The body as the browser shows it to us; None when it keeps it to itself, as it may with files."""
+    try:
+        return request.post_data_buffer
+    except PlaywrightError:
+        return None

@@ -1,0 +1,114 @@
+"""Recorded pages with the result that a person wrote beside them. A pack that judges one of them otherwise does not load for use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from playwright.sync_api import Browser, Page
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.outcomes import Refused, Unknown
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import references
+from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, classify
+from oem_submissions.portal.locators import Name, Strict
+from oem_submissions.portal.packs import Pack
+
+INDEX = "golden.yaml"
+
+
+class Golden(Strict):
+    """A recorded page and what must come of it."""
+
+    page: Name
+    """The file, beside `golden.yaml`."""
+    form: Name
+    status: int
+    """HTTP status of the submit request's answer."""
+    why: Name
+    """What the page is."""
+    expect: Literal["filed", "refused", "pending", "in process", "unknown", "nothing"]
+    reference: str | None = None
+    reason: ReasonCode | None = None
+    seen: tuple[str, ...] = ()
+    """Numbers that stood on the page before the click."""
+
+
+class Index(Strict):
+    """`golden.yaml`."""
+
+    goldens: Annotated[tuple[Golden, ...], Field(min_length=2)]
+
+
+def read_goldens(pack: Pack) -> tuple[Golden, ...]:
+    """The pack's goldens. Raises `ConfigurationError` when there are none, or none positive or none negative."""
+    path = pack.golden / INDEX
+    if not path.exists():
+        raise ConfigurationError(
+            f"Pack {pack.version} of {pack.oem} has no golden pages: record them and describe them in {path}."
+        )
+    try:
+        goldens = Index.model_validate(YAML(typ="safe", pure=True).load(path.read_text())).goldens
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ConfigurationError(f"{path}, key '{where}' (pack {pack.version}): {fault['msg']}.") from error
+    kinds = {golden.expect == "filed" for golden in goldens}
+    if kinds != {True, False}:
+        raise ConfigurationError(f"{path} (pack {pack.version}) needs a page that is a filing, and one that is none.")
+    return goldens
+
+
+def check_goldens(pack: Pack, adapter: PortalAdapter, browser: Browser) -> None:
+    """Judges every golden page offline, without scripts. Raises `ConfigurationError` that names the first that comes out wrong."""
+    context = browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
+    try:
+        page = context.new_page()
+        for golden in read_goldens(pack):
+            _check(pack, adapter, page, golden)
+    finally:
+        context.close()
+
+
+def _check(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> None:
+    path: Path = pack.golden / golden.page
+    if not path.is_file():
+        raise ConfigurationError(f"The golden page {path} (pack {pack.version}) is missing: restore it from git.")
+    page.set_content(path.read_text(encoding="utf-8"), wait_until="domcontentloaded")
+    got = judge(pack, adapter, page, golden)
+    wanted = (golden.expect, golden.reference, golden.reason)
+    if got != wanted:
+        raise ConfigurationError(
+            f"Pack {pack.version} of {pack.oem} judges the golden page {golden.page} ({golden.why}) as {_words(got)},"
+            f" it should be {_words(wanted)}: correct the pack in a new version."
+        )
+
+
+def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tuple[str, str | None, ReasonCode | None]:
+    """What comes of the page that is loaded, as (ending, reference, reason)."""
+    form = pack.form(golden.form)
+    verdict = classify(page.main_frame, form, pack.markers, golden.status)
+    match verdict:
+        case Accepted():
+            rule = form.confirmation.reference
+            texts = references.anchored(page.main_frame, rule)
+            found = references.decide(rule, texts, golden.seen, adapter.reference_is_plausible)
+            return ("unknown", None, found.reason) if isinstance(found, Unknown) else ("filed", found.value, None)
+        case AcceptedForLater():
+            return ("pending", None, None)
+        case InProcess():
+            return ("in process", None, None)
+        case NothingYet():
+            return ("nothing", None, None)
+        case Refused(reason):
+            return ("refused", None, reason)
+        case Unknown(reason):
+            return ("unknown", None, reason)
+
+
+def _words(result: tuple[str, str | None, ReasonCode | None]) -> str:
+    return " ".join(str(part) for part in result if part)

@@ -1,0 +1,76 @@
+"""Reads the page that lists what was filed. Read-only: second oracle after a click, and where unknown outcomes are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal.capture import one_line
+from oem_submissions.portal.locators import in_words, look_up
+from oem_submissions.portal.schema import History
+from oem_submissions.portal.steps import Walk
+
+PAGES = 50
+"""Pages of one list that are read at most."""
+_TABLE = """(table) => {
+  const rows = [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()));
+  return {headings: rows.length ? rows[0] : [], rows: rows.slice(1)};
+}"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One filing as the list shows it, by column heading."""
+
+    cells: Mapping[str, str]
+
+
+def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> list[Row]:
+    """Every filing that the list shows for these values (by field name, as they are put into the form).
+
+    Raises `StepFailed` when the list can't be read to its end: then nothing may be concluded.
+    """
+    frame = walk.page.main_frame
+    for click in history.open:
+        walk.click(frame, click)
+    walk.see(frame, history.marker, "the history page")
+    if history.search:
+        for name, locator in history.search.items():
+            walk.see(frame, locator, f"the filter by '{name}'").fill(values.get(name, ""))
+        assert history.go is not None
+        look_up(frame, history.go).click()
+    if history.searched:
+        frame.get_by_text(history.searched.format_map(values)).first.wait_for(timeout=walk.wait_ms)
+    found: list[Row] = []
+    for _ in range(PAGES):
+        found += _rows(walk, history)
+        following = look_up(frame, history.next).all() if history.next else []
+        if not following or not following[0].is_enabled():
+            return [row for row in found if _fits(row, history, values)]
+        following[0].click()
+        walk.page.wait_for_load_state()
+    raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"the history has more than {PAGES} pages")
+
+
+def _rows(walk: Walk, history: History) -> list[Row]:
+    frame = walk.page.main_frame
+    table, empty = look_up(frame, history.table), look_up(frame, history.empty)
+    table.or_(empty).first.wait_for(timeout=walk.wait_ms)
+    if table.count() == 0:
+        return []
+    read: dict[str, Any] = table.evaluate(_TABLE)
+    missing = {history.reference, *history.key.values()} - set(read["headings"])
+    if missing:
+        raise walk.failed(
+            ReasonCode.PAGE_CONTRACT_MISMATCH, f"{in_words(history.table)} has no column '{min(missing)}'"
+        )
+    return [Row(dict(zip(read["headings"], cells, strict=False))) for cells in read["rows"]]
+
+
+def _fits(row: Row, history: History, values: Mapping[str, str]) -> bool:
+    return all(
+        one_line(row.cells.get(heading, "")).upper() == one_line(values.get(name, "")).upper()
+        for name, heading in history.key.items()
+    )

@@ -1,0 +1,213 @@
+"""Reads selector packs from disk: strict, versioned, locked. What a pack may say is in `schema.py`.
+
+A malformed pack is one sentence that names file, line, key and version. A released pack is never edited: `packs.lock` holds its
+digest, and a file that has another one does not load.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.keys import canonical_json, sha256_hex
+from oem_submissions.portal.schema import Form, Login, Markers, PackData
+
+LOCK = "packs.lock"
+SCHEMA = "pack.schema.json"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A valid pack, pinned by the digest of its canonical content."""
+
+    path: Path
+    data: PackData
+    digest: str
+    """Hex SHA-256 of the canonical JSON of the file's content: comments and layout don't count."""
+    locked: bool
+    """Whether it is released, so that it may not change any more."""
+
+    @property
+    def oem(self) -> str:
+        return self.data.oem
+
+    @property
+    def version(self) -> str:
+        return self.data.version
+
+    @property
+    def login(self) -> Login:
+        return self.data.login
+
+    @property
+    def markers(self) -> Markers:
+        return self.data.markers
+
+    @property
+    def golden(self) -> Path:
+        """The folder of recorded pages."""
+        return self.path.parent / "golden"
+
+    def form(self, claim_type: str) -> Form:
+        """The form for a claim type. Raises `ConfigurationError` when the pack has none."""
+        try:
+            return self.data.forms[claim_type]
+        except KeyError:
+            known = ", ".join(self.data.forms)
+            raise ConfigurationError(
+                f"Pack {self.version} of {self.oem} has no form for '{claim_type}', only for {known}: add it to a new version."
+            ) from None
+
+
+def versions(selectors: Path, oem: str) -> list[str]:
+    """The versions of an OEM's pack on disk, oldest first."""
+    return sorted(path.stem for path in (selectors / oem).glob("v[0-9][0-9][0-9][0-9].yaml"))
+
+
+def load_pack(selectors: Path, oem: str, version: str | None = None) -> Pack:
+    """The OEM's pack, the newest unless `version` names one. Raises `ConfigurationError` with one sentence."""
+    found = versions(selectors, oem)
+    wanted = version or (found[-1] if found else None)
+    if wanted is None or wanted not in found:
+        have = f"it has {', '.join(found)}" if found else f"there is no {oem}/v0001.yaml"
+        raise ConfigurationError(
+            f"No selector pack {wanted or ''} for '{oem}' in {selectors}: {have}.".replace("  ", " ")
+        )
+    path = selectors / oem / f"{wanted}.yaml"
+    raw, root = _read(path)
+    try:
+        data = PackData.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(path, raw, root, error)) from error
+    if (data.oem, data.version) != (oem, wanted):
+        raise ConfigurationError(
+            f"{path} says that it is {data.oem} {data.version}: oem and version must be as the path says."
+        )
+    digest = sha256_hex(canonical_json(_plain(raw)))
+    lock = read_lock(selectors).get(f"{oem}/{wanted}")
+    if lock not in (None, digest):
+        raise ConfigurationError(
+            f"{path} was changed after its release (packs.lock has {lock[:12] if lock else ''}…, the file is {digest[:12]}…):"
+            f" undo the change and put it into the next version, v{int(wanted[1:]) + 1:04d}."
+        )
+    return Pack(path, data, digest, lock is not None)
+
+
+def read_lock(selectors: Path) -> dict[str, str]:
+    """Digests of the released packs, by `oem/version`."""
+    path = selectors / LOCK
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {name: digest for digest, name in (line.split() for line in lines if line and not line.startswith("#"))}
+
+
+def lock_packs(selectors: Path, packs: Sequence[Pack]) -> None:
+    """Release these packs: from now on their files may not change. Those that are locked stay as they are."""
+    lock = {f"{pack.oem}/{pack.version}": pack.digest for pack in packs} | read_lock(selectors)
+    lines = [
+        "# Digests of released packs (SHA-256 of canonical content). Made by `oem-submissions packs lock`; never edit."
+    ]
+    (selectors / LOCK).write_text("\n".join([*lines, *(f"{lock[name]}  {name}" for name in sorted(lock))]) + "\n")
+
+
+def check_packs(selectors: Path) -> list[Pack]:
+    """Every version of every pack under `selectors`, loaded. Raises `ConfigurationError` at the first that is wrong.
+
+    The golden pages need a browser: see `goldens.check_goldens`.
+    """
+    stray = sorted(str(path) for path in selectors.rglob("*.py"))
+    if stray:
+        raise ConfigurationError(
+            f"selectors/ must stay data, but it holds {stray[0]}: it would shadow Python's own module."
+        )
+    folders = sorted(path for path in selectors.iterdir() if path.is_dir())
+    packs = [
+        load_pack(selectors, folder.name, version) for folder in folders for version in versions(selectors, folder.name)
+    ]
+    have = {f"{pack.oem}/{pack.version}" for pack in packs}
+    if lost := sorted(set(read_lock(selectors)) - have):
+        raise ConfigurationError(f"The released pack {lost[0]} is in packs.lock but not on disk: restore it from git.")
+    return packs
+
+
+def json_schema() -> str:
+    """The JSON schema of a pack, for editors; `selectors/pack.schema.json` holds it."""
+    return json.dumps(PackData.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def _read(path: Path) -> tuple[Any, Node]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        raw = YAML(typ="safe", pure=True).load(text)
+        root = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path} line {line} (pack {path.stem}): not valid YAML: {error.problem}.") from error
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{path} line 1 (pack {path.stem}): a pack is a mapping of keys.")
+    return raw, root
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _sentence(path: Path, raw: Any, root: Node, error: ValidationError) -> str:
+    """The first fault in words; the others are only counted, since one often causes the next."""
+    faults = error.errors(include_url=False, include_context=False)
+    fault = faults[0]
+    where = _real_location(raw, fault["loc"])
+    message = (
+        "this key is not known" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+    )
+    if fault["type"] == "missing":
+        message = "this key is missing"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    key = ".".join(str(part) for part in where) or "(the whole file)"
+    return f"{path} line {_line(root, where)}, key '{key}' (pack {path.stem}): {message[0].lower()}{message[1:]}{more}."
+
+
+def _real_location(raw: Any, location: tuple[int | str, ...]) -> list[int | str]:
+    """Pydantic's location without the tags of unions, which are no keys of the file."""
+    where: list[int | str] = []
+    for position, part in enumerate(location):
+        if isinstance(raw, dict):
+            if part not in raw:
+                if position < len(location) - 1:
+                    continue
+                return [*where, part]
+            raw = raw[part]
+        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+            raw = raw[part]
+        else:
+            continue
+        where.append(part)
+    return where
+
+
+def _line(node: Node, where: Sequence[int | str]) -> int:
+    """The line of the key, or of the nearest thing around it."""
+    line = int(node.start_mark.line) + 1
+    for part in where:
+        if isinstance(node, MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                return line
+            line, node = int(pair[0].start_mark.line) + 1, pair[1]
+        elif isinstance(node, SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = int(node.start_mark.line) + 1
+    return line

@@ -1,0 +1,120 @@
+"""Portals that are ready to use: adapter, pack and browser put together. One browser per runtime, a fresh context per session.
+
+Sync Playwright belongs to the thread that started it: open and close a runtime within one thread, and within one run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from playwright.sync_api import Browser, sync_playwright
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.records import Pins
+from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
+from oem_submissions.portal.goldens import check_goldens
+from oem_submissions.portal.packs import Pack, check_packs, load_pack
+from oem_submissions.portal.session import BrowserSession
+from oem_submissions.portal.steps import Limits
+from oem_submissions.ports import Account
+
+log = logging.getLogger(__name__)
+_checked: set[tuple[str, str]] = set()
+"""Packs and adapters, by digest, whose goldens came out right in this process."""
+
+
+class BrowserPortal:
+    """A `ports.Portal`: one OEM, with adapter and pack pinned."""
+
+    def __init__(
+        self, runtime: BrowserRuntime, adapter: PortalAdapter, pack: Pack, base_url: str, limits: Limits,
+        extra: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self.oem = adapter.oem
+        self.pins = Pins(adapter.digest, pack.version, pack.digest)
+        self._runtime, self._adapter, self._pack, self._base_url = runtime, adapter, pack, base_url
+        self._limits, self._extra = limits, extra
+
+    @contextmanager
+    def session(self, account: Account) -> Iterator[BrowserSession]:
+        """A session that logs in when it is first used, and leaves nothing behind.
+
+        Raises `ConfigurationError` when the pack's golden pages don't come out as they should.
+        """
+        browser = self._runtime.browser()
+        checked = (self.pins.pack_digest, self.pins.adapter_digest)
+        if checked not in _checked:
+            check_goldens(self._pack, self._adapter, browser)
+            _checked.add(checked)
+        session = BrowserSession(browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class BrowserRuntime:
+    """Context manager over one browser, launched when the first session needs it, relaunched when it died."""
+
+    def __init__(
+        self,
+        adapter_of: Callable[[str], PortalAdapter],
+        selectors: Path,
+        base_urls: Mapping[str, str],
+        *,
+        limits: Limits | None = None,
+        choice: BrowserChoice | None = None,
+        browser_arguments: tuple[str, ...] = (),
+        log_extra: Mapping[str, str] | None = None,
+    ) -> None:
+        """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id."""
+        self._adapter_of, self._selectors, self._base_urls = adapter_of, selectors, base_urls
+        self._limits, self._choice, self._arguments = limits or Limits(), choice, browser_arguments
+        self._extra = dict(log_extra or {})
+        self._open = ExitStack()
+        self._browser: Browser | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._browser = None
+        self._open.close()
+
+    def browser(self) -> Browser:
+        """The running browser. Raises `ConfigurationError` when there is none on this machine."""
+        if self._browser is None or not self._browser.is_connected():
+            self._open.close()
+            choice = self._choice or find_browser()
+            playwright = self._open.enter_context(sync_playwright())
+            self._browser = launch(playwright, choice, self._arguments)
+            self._open.callback(self._browser.close)
+            log.info("Browser: %s %s (%s)", choice.path, self._browser.version, choice.why)
+        return self._browser
+
+    def portal(self, oem: str, pack_version: str | None = None) -> BrowserPortal:
+        """The OEM's portal with its newest pack, or the one named. Raises `ConfigurationError` with one sentence."""
+        adapter = self._adapter_of(oem)
+        pack = load_pack(self._selectors, oem, pack_version)
+        for claim_type in adapter.claim_types():
+            pack.form(claim_type)
+        if oem not in self._base_urls:
+            raise ConfigurationError(
+                f"The address of {oem}'s portal is not set: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}."
+            )
+        return BrowserPortal(self, adapter, pack, self._base_urls[oem], self._limits, self._extra)
+
+    def check(self) -> list[Pack]:
+        """Every pack with its golden pages. Raises `ConfigurationError` at the first that is wrong."""
+        packs = check_packs(self._selectors)
+        for pack in packs:
+            check_goldens(pack, self._adapter_of(pack.oem), self.browser())
+        return packs

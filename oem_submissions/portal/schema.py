@@ -1,0 +1,363 @@
+"""What a selector pack may say: strict, frozen data models and nothing executable. Loading and locking are in `packs.py`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+import re2
+from pydantic import AfterValidator, Field, model_validator
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal.locators import ByCss, Element, Locator, Name, Strict
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Words = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        re2.compile(pattern)
+    except re2.error as error:
+        raise ValueError(f"not a google-re2 pattern: {error}") from error
+    return pattern
+
+
+def _check_reference_pattern(pattern: str) -> str:
+    if tuple(re2.compile(pattern).groupindex) != ("reference",):
+        raise ValueError("the pattern needs exactly one named group, (?P<reference>…)")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+"""Compiled with google-re2: no look-around, no back-references, linear time."""
+ReferencePattern = Annotated[Pattern, AfterValidator(_check_reference_pattern)]
+
+
+class Critical(Element):
+    """An element that must not be mistaken: two locators, at least one of them not CSS, that must hit the same element."""
+
+    witness: Locator
+
+    @model_validator(mode="after")
+    def _not_css_alone(self) -> Critical:
+        if isinstance(self.find, ByCss) and isinstance(self.witness, ByCss):
+            raise ValueError("a critical element needs at least one locator that is not css")
+        if self.find == self.witness:
+            raise ValueError("the witness must be another locator than find")
+        return self
+
+
+class PageField(Element):
+    """A control that takes a value of the claim."""
+
+    kind: Literal["text", "select", "check", "radio"] = "text"
+    """What is read back: the text, the chosen option's label, or `yes`/`no`."""
+    how: Literal["script", "type"] = "script"
+    """`script` sets all such fields at once and types only what does not read back equal; `type` always types."""
+    sensitivity: Literal["public", "pii", "secret"] = "secret"
+    critical: bool = False
+    computed: bool = False
+    """The page fills it by itself; we only read it back."""
+    options: dict[str, Locator] = {}
+    """The radio buttons by value, for the kind `radio`."""
+    then: Locator | None = None
+    """What must be visible once the field is set, where that redraws the form."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> PageField:
+        if self.critical:
+            if self.witness is None:
+                raise ValueError("a critical field needs a witness locator")
+            Critical(find=self.find, witness=self.witness)
+        if (self.kind == "radio") != bool(self.options):
+            raise ValueError("a radio field, and no other, lists its options")
+        return self
+
+
+class Control(Strict):
+    """One control of a form, as the fingerprint sees it."""
+
+    name: str
+    tag: Literal["input", "select", "textarea", "button"]
+    type: str = ""
+    required: bool = False
+
+
+class Contract(Strict):
+    """What the form must look like before anything is filled in."""
+
+    scope: Locator
+    """The form, or what holds it where there is none."""
+    method: str | None = None
+    action: Pattern | None = None
+    """The whole path that the form goes to."""
+    controls: tuple[Control, ...]
+    aria: str | None = None
+    """A normalised aria snapshot; compared as soon as packs carry one."""
+
+
+class Click(Strict):
+    """A click on the way, and what must be visible after it."""
+
+    click: Locator
+    then: Locator | None = None
+
+
+class AttachmentRule(Strict):
+    """Where files of some kinds go, and how the page shows that they arrived."""
+
+    kinds: tuple[str, ...] = ()
+    """Attachment kinds; none means every kind."""
+    find: Locator
+    media_types: tuple[str, ...]
+    max_bytes: Annotated[int, Field(gt=0)]
+    max_files: Annotated[int, Field(gt=0)] = 10
+    shown: Words | None = None
+    """Text that a row shows when the file arrived, with `{name}` and `{size}` (bytes); none: the input itself keeps the files."""
+    row: Locator | None = None
+    """One row of the list of files that arrived, all of them."""
+    refused: Locator | None = None
+    """The box in which the page says that it does not take a file."""
+    sensitivity: Literal["public", "pii", "secret"] = "pii"
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> AttachmentRule:
+        if (self.shown is None) != (self.row is None):
+            raise ValueError("shown and row belong together")
+        return self
+
+
+class FormPage(Strict):
+    """One page of a form; a wizard has several."""
+
+    name: Key
+    marker: Locator
+    """What is visible when this page is there."""
+    fields: dict[Key, PageField] = {}
+    contract: Contract | None = None
+    attachments: tuple[AttachmentRule, ...] = ()
+    shows: dict[Key, Locator] = {}
+    """Where the page repeats fields of earlier pages as plain text: compared with what was filled in."""
+    next: Click | None = None
+    """To the next page; none on the last."""
+    errors: Locator | None = None
+    """The box in which the page says why it does not go on."""
+
+
+class Dialog(Strict):
+    """The one native dialog that a step may open."""
+
+    accept: Words
+    """Its whole text."""
+
+
+class Request(Strict):
+    """The request that files the claim: the submit gate watches it."""
+
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    path: Pattern
+    """The whole path, without query."""
+
+
+class Submit(Strict):
+    """The click that files the claim, and nothing before it."""
+
+    button: Critical
+    request: Request
+    dialog: Dialog | None = None
+
+
+class ReferenceRule(Critical):
+    """Which number is the reference, and where it may stand."""
+
+    kind: Words
+    """What the portal calls it."""
+    pattern: ReferencePattern
+    check: Literal["none", "luhn", "adapter"] = "none"
+    """`adapter`: the adapter's own check-digit function decides."""
+
+
+class Rejection(Strict):
+    """A text of the portal's error box, and what it means."""
+
+    text: Words
+    """Part of the error's text."""
+    reason: Literal[ReasonCode.VALIDATION_REJECTED, ReasonCode.DUPLICATE_AT_PORTAL, ReasonCode.CUTOFF_PASSED,
+                    ReasonCode.ATTACHMENT_REJECTED]  # fmt: skip
+
+
+class Refusal(Strict):
+    """How the portal says no: an error box, and a witness that nothing was filed."""
+
+    box: Locator
+    marker: Locator
+    """What else is there: the form again, or a page of its own that says "not accepted"."""
+    statuses: tuple[int, ...]
+    """HTTP statuses of the submit request that go with a refusal."""
+    rejections: tuple[Rejection, ...]
+
+
+class Later(Strict):
+    """The portal took the claim and gives the reference later."""
+
+    says: tuple[Words, ...]
+    """Texts of which one must be there."""
+    deadline_hours: Annotated[int, Field(gt=0)]
+
+
+class Confirmation(Strict):
+    """How the portal says yes."""
+
+    where: Literal["page", "frame", "popup"] = "page"
+    marker: Locator
+    never: tuple[Words, ...] = ()
+    """Texts that must not be there: draft saved, not submitted …"""
+    statuses: tuple[int, ...] = (200,)
+    """HTTP statuses of the submit request that go with a filing: one of the second oracles."""
+    json_reference: str | None = None
+    """Dotted path in the response's JSON that must hold the same reference."""
+    history: bool = False
+    """Whether the history page must list the claim, once, with this reference."""
+    reference: ReferenceRule
+    in_process: Locator | None = None
+    """What is visible while the portal still works on it."""
+    wait_seconds: Annotated[int, Field(gt=0, le=120)] = 20
+    later: Later | None = None
+
+    @model_validator(mode="after")
+    def _second_oracle(self) -> Confirmation:
+        if not self.history and self.json_reference is None and 200 in self.statuses and len(self.statuses) > 1:
+            raise ValueError("a confirmation needs a second oracle: the history, json_reference or one exact status")
+        return self
+
+
+class History(Strict):
+    """The page that lists what was filed: second oracle, and where an unknown outcome is looked up."""
+
+    open: tuple[Click, ...]
+    marker: Locator
+    search: dict[Key, Locator] = {}
+    """Fields of the claim that the list can be filtered by."""
+    go: Locator | None = None
+    table: Locator
+    empty: Locator
+    """What is visible when nothing matches."""
+    key: dict[Key, Words]
+    """Fields of the claim, and the column headings under which their values stand: together they identify the claim."""
+    reference: Words
+    """The heading of the column that holds the reference."""
+    searched: Words | None = None
+    """Text that is visible once the list is filtered, with the searched values as `{field}`, where it is redrawn by script."""
+    next: Locator | None = None
+    settle_minutes: Annotated[int, Field(ge=0)]
+    """How long after the click a filing may take to appear: before that, absence proves nothing."""
+
+
+class Form(Strict):
+    """Everything from the menu to the confirmation, for one claim type."""
+
+    open: tuple[Click, ...]
+    """Through the menu; no deep links."""
+    frame: Locator | None = None
+    """The iframe that holds the form."""
+    takes_our_reference: Key | None = None
+    """The field that takes our claim id."""
+    dealer: Critical
+    """Where a page of the form shows the dealer code, as text or as a control's value."""
+    dealer_page: Key
+    pages: Annotated[tuple[FormPage, ...], Field(min_length=1)]
+    submit: Submit
+    confirmation: Confirmation
+    refusals: Annotated[tuple[Refusal, ...], Field(min_length=1)]
+    history: History | None = None
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Form:
+        names = [page.name for page in self.pages]
+        if len(set(names)) != len(names):
+            raise ValueError("two pages have the same name")
+        if self.dealer_page not in names:
+            raise ValueError(f"dealer_page is '{self.dealer_page}', the pages are {', '.join(names)}")
+        if any((page.next is None) != (page is self.pages[-1]) for page in self.pages):
+            raise ValueError("every page but the last says how to get to the next")
+        fields = [name for page in self.pages for name in page.fields]
+        if len(set(fields)) != len(fields):
+            raise ValueError("two pages have a field of the same name")
+        if self.takes_our_reference and self.takes_our_reference not in fields:
+            raise ValueError(f"takes_our_reference names '{self.takes_our_reference}', which is no field")
+        if self.confirmation.history and self.history is None:
+            raise ValueError("confirmation.history needs a history section")
+        if self.history:
+            unknown = (set(self.history.search) | set(self.history.key)) - set(fields)
+            if unknown:
+                raise ValueError(f"history names {', '.join(sorted(unknown))}, which is no field")
+        return self
+
+    @property
+    def fields(self) -> dict[str, PageField]:
+        """Every field of every page."""
+        return {name: field for page in self.pages for name, field in page.fields.items()}
+
+
+class Totp(Strict):
+    """The page that asks for the authenticator's code."""
+
+    find: Locator
+    go: Locator
+    refused: tuple[Words, ...] = ()
+
+
+class Elsewhere(Strict):
+    """The page that says that the account is signed in somewhere else."""
+
+    marker: Locator
+    go_on: Locator
+
+
+class Login(Strict):
+    """From the portal's entry to being signed in."""
+
+    method: Literal["form", "basic"] = "form"
+    """`basic`: HTTP Basic with the account's name and password."""
+    path: str
+    """Where the portal is entered, below its base URL."""
+    user: Locator | None = None
+    password: Locator | None = None
+    go: Locator | None = None
+    refused: tuple[Words, ...] = ()
+    """Texts that say that user or password is wrong."""
+    totp: Totp | None = None
+    needs_person: tuple[Words, ...] = ()
+    """Texts that ask for a second factor that only a person has."""
+    elsewhere: Elsewhere | None = None
+    signed_in: Locator
+    sign_out: Locator | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Login:
+        if self.method == "form" and None in (self.user, self.password, self.go):
+            raise ValueError("a form log-in needs user, password and go")
+        return self
+
+
+class Markers(Strict):
+    """Texts that any page may show."""
+
+    maintenance: tuple[Words, ...] = ()
+    session_expired: tuple[Words, ...] = ()
+    unavailable: tuple[Words, ...] = ()
+
+
+class PackData(Strict):
+    """One version of one OEM's selector pack."""
+
+    oem: Key
+    version: Annotated[str, Field(pattern=r"^v\d{4}$")]
+    released: date
+    why: Words
+    """What this version is for."""
+    markers: Markers
+    login: Login
+    forms: Annotated[dict[Key, Form], Field(min_length=1)]
+    """By claim type."""

@@ -1,0 +1,259 @@
+"""One browser context, logged in to one account, filing one claim after the other: the `PortalSession` that services use.
+
+It puts the procedure together from its parts (`signin`, `forms`, `gate`, `answer`) and keeps one claim's trouble from the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Frame, HttpCredentials
+from playwright.sync_api import Error as PlaywrightError
+
+from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
+from oem_submissions.domain.failures import ConfigurationError, StepFailed
+from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Refused, Unknown, Wire
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import filling, forms, readback
+from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions.portal.answer import Asker, Ready
+from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
+from oem_submissions.portal.gate import SubmitGate
+from oem_submissions.portal.locators import is_visible, look_up
+from oem_submissions.portal.packs import Pack
+from oem_submissions.portal.references import matches
+from oem_submissions.portal.schema import Form
+from oem_submissions.portal.signin import sign_in
+from oem_submissions.portal.steps import Dialogs, Limits, Walk
+from oem_submissions.ports import Account, Prepared, Submission
+
+log = logging.getLogger(__name__)
+VIEWPORT = (1280, 1000)
+"""Pixels."""
+
+
+class BrowserSession:
+    """A `ports.PortalSession`. Logs in when it is first used, and again when a claim's trouble spoiled the context."""
+
+    def __init__(
+        self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
+        extra: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self._browser, self._adapter, self._pack = browser, adapter, pack
+        self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
+        self._walk: Walk | None = None
+        self._gate = SubmitGate(tuple(form.submit.request for form in pack.data.forms.values()))
+        self._ready: Ready | None = None
+        self._given: set[str] = set()
+        """References that earlier claims of this session got."""
+        self._locked_out: StepFailed | None = None
+
+    # --- before the click ---
+
+    def prepare(self, submission: Submission) -> Prepared:
+        """All steps up to the picture before the click. Raises `StepFailed`; then nothing was filed."""
+        self._ready = None
+        if self._locked_out is not None:
+            raise self._locked_out  # one bad log-in only: a second may lock the account
+        walk = self._walk_of(submission)
+        try:
+            with walk.explained():
+                return self._prepare(walk, submission)
+        except StepFailed as failure:
+            artifacts = self._failure_picture(walk, failure, submission)
+            explained = StepFailed(failure.reason, failure.text, failure.step or walk.step, artifacts)
+            if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
+                self._locked_out = explained
+            self._drop()
+            raise explained from failure
+        except BaseException:
+            self._drop()
+            raise
+
+    def _prepare(self, walk: Walk, submission: Submission) -> Prepared:
+        form = self._pack.form(submission.claim.claim_type)
+        values = self._values(form, submission)
+        if not walk.step:
+            walk.begin("log in")
+            sign_in(walk, self._base_url, self._account)
+        self._gate.close()
+        frame = forms.open_form(walk, form)
+        filled = forms.fill_form(walk, form, frame, submission, values)
+        self._check_button(walk, form, frame)
+        walk.begin("pre-shot")
+        shot = self._pre_shot(walk, filled)
+        text = self._text(walk, filled)
+        pattern = form.confirmation.reference.pattern
+        seen = frozenset(matches(pattern, f"{walk.page.content()} {text}") | self._given)
+        walk.check_dialogs()
+        if self._gate.wire.blocked:
+            raise walk.failed(
+                ReasonCode.PAGE_CONTRACT_MISMATCH, "the page tried to submit by itself, and the gate stopped it"
+            )
+        self._ready = Ready(form, frame, values, seen, shot.data)
+        return Prepared(
+            readback=tuple(filled.readback),
+            artifacts=(shot, readback.artifact(filled.readback)),
+            text=text,
+            url=walk.page.url,
+            browser=f"Chromium {self._browser.version}",
+            viewport=VIEWPORT,
+            warnings=tuple(filled.warnings),
+        )
+
+    def _values(self, form: Form, submission: Submission) -> dict[str, str]:
+        values = dict(self._adapter.form_values(submission.claim))
+        if form.takes_our_reference is not None:
+            values[form.takes_our_reference] = submission.claim_id
+        unknown = sorted(set(values) - set(form.fields))
+        if unknown:
+            raise ConfigurationError(
+                f"The adapter of {self._pack.oem} fills '{unknown[0]}', which pack {self._pack.version} does not have:"
+                " correct the mapping or add the field in a new version."
+            )
+        return values
+
+    def _check_button(self, walk: Walk, form: Form, frame: Frame) -> None:
+        """The submit button is where both locators say, and no error is shown: what is wrong now is provably not filed."""
+        try:
+            button = filling.find_element(frame, form.submit.button, "the submit button", walk.wait_ms)
+        except filling.ElementNotFound as error:
+            walk.check_state()
+            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
+        if not (button.is_visible() and button.is_enabled()):
+            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "the submit button can't be clicked")
+        if any(is_visible(frame, refusal.box) for refusal in form.refusals):
+            raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the form shows an error before it was submitted")
+
+    def _pre_shot(self, walk: Walk, filled: forms.Filled) -> Artifact:
+        try:
+            return picture(walk.page, PRE_SUBMIT, {filled.frame: filled.shown})
+        except CaptureFailed as error:
+            raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, str(error).rstrip(".")) from error
+
+    @staticmethod
+    def _text(walk: Walk, filled: forms.Filled) -> str:
+        """The page's text, and what its fields show to a reader: only public ones."""
+        fields = [
+            f"{item.label}: {item.actual}" for item in filled.readback if item.sensitivity == "public" and item.actual
+        ]
+        return limit("\n".join([visible_text(walk.page), *fields]))
+
+    # --- the click ---
+
+    def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
+        """Click once, and say what came of it. Raises nothing: what can't be told is an `Unknown` outcome."""
+        ready, walk = self._ready, self._walk
+        assert ready is not None, "prepare() comes first, and once per submit()"
+        assert walk is not None
+        self._ready = None
+        asker = Asker(walk, self._gate, self._adapter, ready)
+        outcome: Outcome
+        try:
+            outcome = asker.ask(on_sent)
+        except Exception as error:  # noqa: BLE001 - past the arming every surprise means unknown, never failed
+            log.warning("After the click: %s", error, exc_info=error)
+            outcome = Unknown(
+                ReasonCode.OUTCOME_UNKNOWN, f"Something unforeseen happened after the click: {_first_line(error)}"
+            )
+        finally:
+            self._gate.spend()
+        answer = asker.answer(outcome)
+        if isinstance(self._gate.refusal, KeyboardInterrupt | SystemExit):
+            raise self._gate.refusal
+        self._after(outcome)
+        return answer
+
+    def _after(self, outcome: Outcome) -> None:
+        """Only after an answer that we understood can the next claim use the same pages."""
+        assert self._walk is not None
+        match outcome:
+            case Filed(reference):
+                self._given.add(reference.value)
+            case Refused() | Pending():
+                pass
+            case Unknown():
+                self._drop()
+                return
+        for page in self._walk.context.pages:
+            if page is not self._walk.page:
+                page.close()
+
+    # --- contexts ---
+
+    def _walk_of(self, submission: Submission) -> Walk:
+        if self._walk is None:
+            context = self._browser.new_context(
+                viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
+                locale="en-US",
+                timezone_id=self._adapter.cadence.timezone,
+                reduced_motion="reduce",
+                service_workers="block",
+                accept_downloads=False,
+                http_credentials=self._basic_credentials(),
+            )
+            self._gate.close()
+            self._gate.install(context)
+            self._walk = Walk(
+                context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
+                dialogs=Dialogs(),
+            )  # fmt: skip
+        self._walk.claim_id = submission.claim_id
+        return self._walk
+
+    def _basic_credentials(self) -> HttpCredentials | None:
+        if self._pack.login.method != "basic":
+            return None
+        return {
+            "username": self._account.username,
+            "password": self._account.password,
+            "origin": _origin(self._base_url),
+        }
+
+    def _failure_picture(self, walk: Walk, failure: StepFailed, submission: Submission) -> tuple[Artifact, ...]:
+        """What the page looks like; never of a log-in page, never with a secret, and never a second failure."""
+        if walk.step == "log in" or failure.reason is ReasonCode.SESSION_EXPIRED:
+            return ()
+        try:
+            form = self._pack.form(submission.claim.claim_type)
+            frames = [frame for frame in walk.page.frames if not frame.is_detached()]
+            return (picture(walk.page, FAILURE, {frame: forms.known_handles(frame, form) for frame in frames}),)
+        except (CaptureFailed, PlaywrightError, ConfigurationError):
+            return ()
+
+    def _drop(self) -> None:
+        """Throw the context away: the next claim logs in afresh."""
+        walk, self._walk, self._ready = self._walk, None, None
+        if walk is not None:
+            _close(walk.context)
+
+    def close(self) -> None:
+        """Sign out where the pack says how, and leave nothing behind."""
+        walk = self._walk
+        if walk is not None and walk.step and self._pack.login.sign_out is not None:
+            try:
+                self._gate.spend()
+                walk.dialogs.leaving = True
+                if is_visible(walk.page.main_frame, self._pack.login.sign_out):
+                    look_up(walk.page.main_frame, self._pack.login.sign_out).click()
+            except PlaywrightError as error:
+                log.info("Signing out of %s failed: %s", self._pack.oem, _first_line(error))
+        self._drop()
+
+
+def _close(context: BrowserContext) -> None:
+    try:
+        context.close()
+    except PlaywrightError as error:
+        log.info("Closing the browser context failed: %s", _first_line(error))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

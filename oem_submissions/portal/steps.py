@@ -1,0 +1,187 @@
+"""The named steps of a submission, and the walk through one portal's pages: wait, click, and say in words what went wrong.
+
+It knows the pack's texts for log-in, maintenance and ended sessions. Filling, gate and outcome are elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from playwright.sync_api import BrowserContext, Frame, Page, Response
+from playwright.sync_api import Dialog as NativeDialog
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Locator as Found
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal.capture import visible_text
+from oem_submissions.portal.locators import Locator, in_words, look_up
+from oem_submissions.portal.packs import Pack
+from oem_submissions.portal.schema import Click
+
+log = logging.getLogger(__name__)
+
+STEPS = (
+    "log in",
+    "open form",
+    "check contract",
+    "fill",
+    "attach",
+    "read back",
+    "pre-shot",
+    "arm",
+    "submit",
+    "classify page",
+    "post-shot",
+    "reference",
+)
+"""The whole procedure. `arm` is the service's: it stands between `prepare()` and `submit()`."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the portal may take, in seconds."""
+
+    page_seconds: float = 30.0
+    """For a page to load."""
+    action_seconds: float = 10.0
+    """For an element to appear, and for a click to find it ready."""
+    sent_seconds: float = 5.0
+    """For the submit request to leave after the click."""
+    answer_seconds: float = 30.0
+    """For the submit request to be answered."""
+
+
+@dataclass
+class Dialogs:
+    """Answers native dialogs: the declared one once, all others with "cancel" and a note."""
+
+    declared: str | None = None
+    undeclared: list[str] = field(default_factory=list)
+    leaving: bool = False
+    """Whether we leave a page ourselves, so that its "leave this page?" is answered with yes."""
+
+    def install(self, context: BrowserContext) -> None:
+        context.on("dialog", self._answer)
+
+    def _answer(self, dialog: NativeDialog) -> None:
+        if dialog.type == "beforeunload" and self.leaving:
+            dialog.accept()
+        elif self.declared is not None and dialog.message == self.declared:
+            self.declared = None
+            dialog.accept()
+        else:
+            self.undeclared.append(dialog.message)
+            dialog.dismiss()
+
+
+@dataclass
+class Walk:
+    """One session's way through a portal: where it is, for which claim, at which step."""
+
+    context: BrowserContext
+    page: Page
+    pack: Pack
+    dealer: str
+    limits: Limits
+    extra: Mapping[str, str]
+    """Goes with every log record, for example the run's id."""
+    claim_id: str = ""
+    step: str = ""
+    dialogs: Dialogs = field(default_factory=Dialogs)
+    _statuses: dict[Frame, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dialogs.install(self.context)
+        self.context.on("response", self._note_status)
+        self.context.set_default_timeout(self.limits.action_seconds * 1000)
+        self.context.set_default_navigation_timeout(self.limits.page_seconds * 1000)
+
+    @property
+    def wait_ms(self) -> float:
+        """How long an element may take to appear."""
+        return self.limits.action_seconds * 1000
+
+    def begin(self, step: str, detail: str = "") -> None:
+        """Start a step. Raises `StepFailed` when the step before opened a dialog that nobody declared."""
+        self.check_dialogs()
+        self.step = step
+        record = {"oem": self.pack.oem, "dealer": self.dealer, "claim_id": self.claim_id, "step": step, **self.extra}
+        log.info(
+            "STEP %d/%d %s%s", STEPS.index(step) + 1, len(STEPS), step, f" ({detail})" if detail else "", extra=record
+        )
+
+    def check_dialogs(self) -> None:
+        """Raises `StepFailed` (UNEXPECTED_DIALOG) with the dialog's text."""
+        if self.dialogs.undeclared:
+            said = " | ".join(self.dialogs.undeclared)
+            self.dialogs.undeclared.clear()
+            raise self.failed(
+                ReasonCode.UNEXPECTED_DIALOG, f"the page opened a dialog that the pack does not declare: '{said}'"
+            )
+
+    def failed(self, reason: ReasonCode, what: str) -> StepFailed:
+        """The exception to raise: one sentence that names claim, OEM, dealer, step and what happened."""
+        claim = f"Claim {self.claim_id}" if self.claim_id else "The session"
+        return StepFailed(
+            reason, f"{claim} ({self.pack.oem}, dealer {self.dealer}) at '{self.step}': {what}.", self.step
+        )
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What Playwright raises in here leaves as `StepFailed`, by what the page says."""
+        try:
+            yield
+        except PlaywrightTimeout as error:
+            self.check_state()
+            what = f"the portal did not answer within {self.limits.page_seconds:g} seconds"
+            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, what) from error
+        except PlaywrightError as error:
+            self.check_dialogs()
+            said = error.message.splitlines()[0]
+            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal or the browser failed: {said}") from error
+
+    def see(self, scope: Frame, locator: Locator, what: str) -> Found:
+        """Wait until exactly this is visible. Raises `StepFailed` with what the page is instead."""
+        found = look_up(scope, locator)
+        try:
+            found.first.wait_for(state="visible", timeout=self.wait_ms)
+        except PlaywrightTimeout:
+            self.check_dialogs()
+            self.check_state()
+            raise self.failed(
+                ReasonCode.SELECTOR_NOT_FOUND, f"{what}: {in_words(locator)} is not on the page"
+            ) from None
+        return found
+
+    def click(self, scope: Frame, click: Click) -> None:
+        """Click, and wait for what must be there then."""
+        self.see(scope, click.click, "a link or button on the way").click()
+        if click.then is not None:
+            self.see(scope, click.then, "the page behind it")
+
+    def check_state(self) -> None:
+        """Raises `StepFailed` when the page says maintenance, session over, or server error."""
+        if self.page.is_closed():
+            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, "the page was closed or the browser died")
+        text = visible_text(self.page)
+        markers = self.pack.markers
+        for reason, texts in (
+            (ReasonCode.PORTAL_MAINTENANCE, markers.maintenance),
+            (ReasonCode.SESSION_EXPIRED, markers.session_expired),
+            (ReasonCode.PORTAL_UNAVAILABLE, markers.unavailable),
+        ):
+            if said := next((words for words in texts if words in text), None):
+                raise self.failed(reason, f"the page says '{said}'")
+        worst = max((self._statuses.get(frame, 0) for frame in self.page.frames), default=0)
+        if worst >= 500:
+            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal answered HTTP {worst}")
+
+    def _note_status(self, response: Response) -> None:
+        request = response.request
+        if request.is_navigation_request():
+            self._statuses[request.frame] = response.status
