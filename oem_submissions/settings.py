@@ -35,7 +35,7 @@ class Settings:
     portal_urls: Mapping[str, str] = field(default_factory=dict)
     """By OEM."""
     lease_seconds: float = 60.0
-    click_seconds: float = 30.0
+    click_seconds: float = 40.0
     """The longest that a click and its answer may take."""
     attempts_budget: int = 3
     retry_seconds: float = 20.0
@@ -80,7 +80,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         crm_ca=Path(ca) if ca else None,
         portal_urls=portals,
         lease_seconds=_number(env, "LEASE_SECONDS", 60.0, least=2.0),
-        click_seconds=_number(env, "CLICK_SECONDS", 30.0, least=1.0),
+        click_seconds=_number(env, "CLICK_SECONDS", 40.0, least=16.0),
         attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
         retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from adapters.registry import ADAPTERS
+from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -14,6 +15,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.runtime import BrowserRuntime
+from oem_submissions.portal.steps import Limits
 from oem_submissions.services.bound import Services
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 
@@ -31,7 +33,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         "evidence": lambda: DirectoryStore(settings.evidence),
         "secrets": EnvironmentSecrets,
         "adapters": lambda: ADAPTERS,
-        "portals": lambda: lambda: BrowserRuntime(ADAPTERS, settings.selectors, settings.portal_urls),
+        "portals": lambda: lambda: browser_runtime(settings),
         "bundle": lambda: build_bundle,
     }
     made = {name: overrides[name] if name in overrides else make() for name, make in parts.items()}
@@ -40,6 +42,14 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     finally:
         if "ledger" not in overrides:
             made["ledger"].close()
+
+
+def browser_runtime(settings: Settings) -> BrowserRuntime:
+    """The portals of all OEMs behind one browser. All that follows the click fits into `click_seconds`, which arming checks the lease for."""
+    usual = Limits()
+    before_answer = usual.action_seconds + usual.sent_seconds
+    limits = replace(usual, answer_seconds=max(1.0, settings.click_seconds - before_answer))
+    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, limits=limits)
 
 
 def database_url(settings: Settings) -> str:

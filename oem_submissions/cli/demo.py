@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ from oem_submissions.services.sync import evidence_url
 from oem_submissions.settings import PREFIX, EnvironmentSecrets, Settings
 from oem_submissions.simulator.client import SimulatorClient
 from oem_submissions.simulator.crm_client import CrmAdmin
-from oem_submissions.simulator.seed import CLIENT_ID, CLIENT_SECRET, accounts, seed_claims
+from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions.simulator.seed import accounts, seed_claims
 
 _PATIENCE = 900
 """Seconds until the demo gives up waiting for the queue."""
@@ -57,11 +58,12 @@ def running_demo(settings: Settings, seed: int, fault: str | None) -> Iterator[D
         records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date())))
         if fault is not None:
             _set_fault(portals, fault)
-        with running_stack(settings, environment) as up, wiring.build(
-            replace(up.settings), secrets=EnvironmentSecrets(up.environment), crm=wiring.salesforce(up.settings, EnvironmentSecrets(up.environment))
-        ) as services:
-            assert isinstance(services.ledger, Ledger)
-            yield Demo(up, services, services.ledger, portals, crm, records)
+        with running_stack(settings, environment) as up:
+            secrets = EnvironmentSecrets(up.environment)
+            parts = {"secrets": secrets, "crm": wiring.salesforce(up.settings, secrets)}
+            with wiring.build(up.settings, **parts) as services:
+                assert isinstance(services.ledger, Ledger)
+                yield Demo(up, services, services.ledger, portals, crm, records)
 
 
 def simulated_environment(simulated: dict[str, str], seed: int) -> dict[str, str]:

@@ -34,14 +34,14 @@ _NOT_SO = (NotSo, StateConflict, SubmissionError, EvidenceMissing)
 _PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
 
 
-def run_saying_errors(command: Callable[[], object]) -> None:
-    """Run a command and leave with its exit code; errors that we know are one sentence, unless `--debug` is given."""
+def run_saying_errors(command: Callable[[], object], debug: bool) -> None:
+    """Run a command and leave with its exit code; errors that we know are one sentence, or, with `debug`, a traceback."""
     try:
         command()
     except typer.Exit as leaving:
         sys.exit(leaving.exit_code)
     except (*_NOT_SO, *_PART_MISSING) as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         terminal.print(str(error), style="red", markup=False, highlight=False)
         sys.exit(Exit.NOT_SO if isinstance(error, _NOT_SO) else Exit.PART_MISSING)

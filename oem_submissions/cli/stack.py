@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -190,7 +190,7 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
             stack.enter_context(Process(name, command, environment, logs / f"{name}.log"))
             for name, command in commands.items()
         )
-        up = RunningStack(replace(read_settings(environment)), environment, addresses, processes)
+        up = RunningStack(read_settings(environment), environment, addresses, processes)
         for address in (f"{addresses.desk}/health", f"{addresses.dagster}/server_info"):
             _wait_until_it_answers(address, up)
         yield up
