@@ -31,7 +31,7 @@ from oem_submissions.domain.failures import SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.images import pixels_digest, shot_problem
+from oem_submissions.evidence.images import look_at
 from oem_submissions.evidence.page import render_index
 
 FORMAT = "oem-submissions bundle 1"
@@ -94,10 +94,11 @@ def _check_evidence(facts: BundleFacts, artifacts: Mapping[str, bytes]) -> None:
         reason, name = missing
         raise SubmissionError(reason, f"The bundle of {facts.claim_id} can't be sealed: {name} is missing.", "seal")
     shots = {PRE_SUBMIT: ReasonCode.PRE_EVIDENCE_MISSING, POST_CONFIRM: ReasonCode.POST_EVIDENCE_MISSING}
+    looks = {name: look_at(artifacts[name]) for name in shots}
     for name, reason in shots.items():
-        if problem := shot_problem(artifacts[name]):
+        if problem := looks[name].problem:
             raise SubmissionError(reason, f"The bundle of {facts.claim_id} can't be sealed: {name} {problem}", "seal")
-    if facts.outcome is State.CONFIRMED and len({pixels_digest(artifacts[name]) for name in shots}) == 1:
+    if facts.outcome is State.CONFIRMED and looks[PRE_SUBMIT].same_as(looks[POST_CONFIRM]):
         raise SubmissionError(
             ReasonCode.POST_EVIDENCE_MISSING,
             f"The bundle of {facts.claim_id} can't be sealed: {POST_CONFIRM} shows the very same as {PRE_SUBMIT}.",

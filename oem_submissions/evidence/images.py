@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
+from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,19 +20,29 @@ class ShotUnreadable(Exception):
     """The bytes are no picture: the end of a sentence that begins with the file's name."""
 
 
-def shot_problem(data: bytes) -> str | None:
-    """What is wrong with a screenshot, as the end of a sentence; None when it is a picture of something."""
+@dataclass(frozen=True)
+class Look:
+    """A screenshot, looked at once: decoding is what costs."""
+
+    problem: str | None
+    """What is wrong with it, as the end of a sentence; None when it is a picture of something."""
+    picture: Image.Image | None = None
+    """None when it can't be decoded."""
+
+    def same_as(self, other: Look) -> bool:
+        """Whether both show the very same pixels, however they are compressed."""
+        if self.picture is None or other.picture is None or self.picture.size != other.picture.size:
+            return False
+        return self.picture.convert("RGB").tobytes() == other.picture.convert("RGB").tobytes()
+
+
+def look_at(data: bytes) -> Look:
+    """Decode and judge a screenshot. Raises nothing, whatever the bytes are."""
     try:
         picture = _decode(data)
     except ShotUnreadable as error:
-        return str(error)
-    return "is blank." if is_blank(picture.convert("L").histogram()) else None
-
-
-def pixels_digest(data: bytes) -> str:
-    """The hex SHA-256 of what a screenshot shows, however it is compressed. Raises `ShotUnreadable`."""
-    picture = _decode(data).convert("RGB")
-    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+        return Look(str(error))
+    return Look("is blank." if is_blank(picture.convert("L").histogram()) else None, picture)
 
 
 def _decode(data: bytes) -> Image.Image:

@@ -30,7 +30,7 @@ from oem_submissions.domain.evidence import (
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.bundle import BAGIT, MANIFEST, TAG_MANIFEST, json_object
-from oem_submissions.evidence.images import pixels_digest, shot_problem
+from oem_submissions.evidence.images import look_at
 from oem_submissions.evidence.manifest import manifest_findings
 from oem_submissions.evidence.submission import SubmissionUnreadable, read_submission
 from oem_submissions.evidence.unpack import Unpacked, unpack
@@ -104,12 +104,10 @@ def _evidence(files: Mapping[str, bytes], facts: BundleFacts | None) -> list[Fin
     for name in (READBACK, REQUEST):
         if name in payload and json_object(payload[name]) is None:
             findings.append(Finding(f"data/{name}", "is not a JSON object."))
-    shots = [name for name in sorted(payload) if name.endswith(".webp")]
-    problems = {name: problem for name in shots if (problem := shot_problem(payload[name]))}
-    findings += [Finding(f"data/{name}", problem) for name, problem in problems.items()]
-    if facts is None or facts.outcome is not State.CONFIRMED or problems or not {PRE_SUBMIT, POST_CONFIRM} <= {*shots}:
-        return findings
-    if pixels_digest(payload[PRE_SUBMIT]) == pixels_digest(payload[POST_CONFIRM]):
+    looks = {name: look_at(data) for name, data in sorted(payload.items()) if name.endswith(".webp")}
+    findings += [Finding(f"data/{name}", look.problem) for name, look in looks.items() if look.problem]
+    confirmed = facts is not None and facts.outcome is State.CONFIRMED
+    if confirmed and {PRE_SUBMIT, POST_CONFIRM} <= looks.keys() and looks[PRE_SUBMIT].same_as(looks[POST_CONFIRM]):
         findings.append(Finding(f"data/{POST_CONFIRM}", f"shows the very same as {PRE_SUBMIT}."))
     return findings
 
