@@ -33,7 +33,7 @@ def test_what_playwright_can_not_download_comes_from_the_package_manager(tmp_pat
     folder = tmp_path / "bin"
     folder.mkdir()
     for tool in ("id", "sudo"):
-        (folder / tool).write_text("#!/bin/sh\nshift\nexec \"$@\"\n")
+        (folder / tool).write_text('#!/bin/sh\nshift\nexec "$@"\n')
         (folder / tool).chmod(0o755)
     for tool in ("sh", "ln"):
         (folder / tool).symlink_to(f"/bin/{tool}")
