@@ -1,0 +1,193 @@
+"""How Salesforce is reached: log-in, TLS, time-outs, one renewed log-in, and what an error means. No claims in here."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from simple_salesforce.api import Salesforce
+from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
+from urllib3.util.ssl_ import create_urllib3_context
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.ports import CrmUnavailable
+
+T = TypeVar("T")
+
+TIMEOUT = (5.0, 30.0)
+"""Seconds to connect, and between two pieces of an answer."""
+API_VERSION = "59.0"
+
+_RETRY = "it is tried again by itself, and if it stays, check that the CRM is up and its address is right"
+_REMEDIES = {
+    400: "compare the field mapping with the CRM's object",
+    401: "check the connected app's client id and secret",
+    403: "give the integration user access, or wait until the CRM's limit of requests is free again",
+    404: "check that the record and the object of the field mapping exist",
+}
+
+
+class Connection:
+    """A log-in that is made when first needed and renewed once when it has expired. Not for several threads at once."""
+
+    def __init__(
+        self,
+        instance_url: str,
+        client_id: str,
+        client_secret: str,
+        ca_file: Path | None,
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> None:
+        address = urlsplit(instance_url)
+        if address.scheme != "https" or not address.hostname or address.path not in ("", "/"):
+            raise ConfigurationError(f"The CRM's address is '{instance_url}'; it should be https:// and a host.")
+        if not client_id or not client_secret:
+            raise ConfigurationError("The CRM's client id or client secret is empty; set both.")
+        self.url = f"https://{address.netloc}"
+        self._host = address.hostname
+        self._credentials = {"client_id": client_id, "client_secret": client_secret}
+        self._session = _session(ca_file, timeout)
+        self._salesforce: Salesforce | None = None
+
+    def close(self) -> None:
+        """Lets go of the sockets."""
+        self._session.close()
+
+    def ask(self, attempt: str, question: Callable[[Salesforce], T]) -> T:
+        """The answer to `question`; `attempt` ends the sentence "Salesforce did not …".
+
+        Raises `CrmUnavailable` for whatever Salesforce or the network does wrong.
+        """
+        for last in (False, True):
+            salesforce = self._salesforce = self._salesforce or self._log_in()
+            try:
+                with self.making_sense(attempt):
+                    return question(salesforce)
+            except SalesforceExpiredSession as error:
+                refused = self._refused(attempt, error)  # while the token is known, to be kept out of the sentence
+                self._salesforce = None
+                if last:
+                    raise refused from error
+            except SalesforceError as error:
+                raise self._refused(attempt, error) from error
+            except requests.RequestException as error:
+                raise self._unreachable(attempt, error) from error
+        raise AssertionError("the second round returns or raises")
+
+    @contextmanager
+    def making_sense(self, attempt: str) -> Iterator[None]:
+        """Around the reading of an answer: what is not as it should be becomes `CrmUnavailable`."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"its answer makes no sense ({type(error).__name__}: {self._plain(str(error))})"
+            raise self._failed(attempt, why, "check that the CRM's address leads to Salesforce") from error
+
+    def _log_in(self) -> Salesforce:
+        attempt = "log us in"
+        form = {"grant_type": "client_credentials", **self._credentials}
+        try:
+            # simple-salesforce's own log-in goes to *.salesforce.com only, so the token is fetched here.
+            response = self._session.post(f"{self.url}/services/oauth2/token", data=form)
+        except requests.RequestException as error:
+            raise self._unreachable(attempt, error) from error
+        if response.status_code != 200:
+            raise self._refused_log_in(attempt, response)
+        with self.making_sense(attempt):
+            answer = response.json()
+            token, instance = str(answer["access_token"]), str(answer["instance_url"])
+            if urlsplit(instance).scheme != "https" or not urlsplit(instance).hostname:
+                raise ValueError("the instance's address is not https")
+        return Salesforce(session_id=token, instance_url=instance, session=self._session, version=API_VERSION)
+
+    def _refused_log_in(self, attempt: str, response: requests.Response) -> CrmUnavailable:
+        if response.status_code >= 500:
+            return self._failed(attempt, f"it answered HTTP {response.status_code}", _RETRY)
+        try:
+            code = str(response.json()["error"])
+        except (KeyError, TypeError, ValueError):
+            code = "no reason given"
+        return self._failed(attempt, f"HTTP {response.status_code}, {self._plain(code)}", _REMEDIES[401])
+
+    def _refused(self, attempt: str, error: SalesforceError) -> CrmUnavailable:
+        what = "; ".join(f"{code}: {message}" if message else code for code, message in errors_of(error))
+        why = f"it answered HTTP {error.status}" + (f", {self._plain(what)}" if what else "")
+        return self._failed(attempt, why, _REMEDIES.get(error.status, _RETRY))
+
+    def _unreachable(self, attempt: str, error: requests.RequestException) -> CrmUnavailable:
+        if isinstance(error, requests.exceptions.SSLError):
+            remedy = "check the CRM's certificate and the CA file of the settings"
+        else:
+            remedy = _RETRY
+        return self._failed(attempt, f"no whole answer came ({type(error).__name__})", remedy)
+
+    def _failed(self, attempt: str, why: str, remedy: str) -> CrmUnavailable:
+        return CrmUnavailable(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
+
+    def _plain(self, text: str) -> str:
+        """What the other side said, on one line, clipped, without our secrets should it echo them."""
+        for secret in (*self._credentials.values(), self._salesforce.session_id if self._salesforce else None):
+            if secret:
+                text = text.replace(secret, "[secret]")
+        return re.sub(r"\s+", " ", re.sub(r"[^\x20-\x7e]", " ", text)).strip(" .")[:300]
+
+
+def errors_of(error: SalesforceError) -> list[tuple[str, str]]:
+    """Salesforce's error codes and messages; empty when it answered otherwise."""
+    content: Any = error.content
+    if isinstance(content, (bytes, str)):
+        try:
+            content = json.loads(content)
+        except ValueError:
+            return []
+    found = content if isinstance(content, list) else [content]
+    return [
+        (str(one["errorCode"]), str(one.get("message", "")))
+        for one in found
+        if isinstance(one, dict) and "errorCode" in one
+    ]
+
+
+class _Transport(HTTPAdapter):
+    """Trusts a CA file beside the usual ones, and never waits without end (simple-salesforce's `update` would)."""
+
+    def __init__(self, ca_file: Path | None, timeout: tuple[float, float]) -> None:
+        self._context: ssl.SSLContext = create_urllib3_context()
+        self._timeout = timeout
+        if ca_file is not None:
+            try:
+                self._context.load_verify_locations(str(ca_file))
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(f"The CRM's CA file '{ca_file}' can't be read as PEM: {error}.") from error
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self._timeout
+        return super().send(request, *args, **kwargs)
+
+
+def _session(ca_file: Path | None, timeout: tuple[float, float]) -> requests.Session:
+    session = requests.Session()
+    session.mount("https://", _Transport(ca_file, timeout))
+    session.max_redirects = 0  # a token goes where it belongs, and nowhere else
+    session.auth = _keep_header  # else a .netrc entry of this host would replace the token
+    return session
+
+
+def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

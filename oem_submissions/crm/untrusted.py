@@ -1,0 +1,102 @@
+"""What people type into a CRM, made safe to keep: texts and payloads. Shared by all clients; pure, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import date, datetime
+from typing import Any
+
+from oem_submissions.ports import CrmFile, CrmRecord
+
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+"""No JSON store keeps NUL, no UTF-8 a lone surrogate."""
+_DEEPEST = 20
+_MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
+
+
+def clean_text(value: Any) -> str:
+    """The value as a text that every store can keep, without space around it; an empty text for nothing."""
+    return "" if value is None else _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", str(value)).strip()
+
+
+def media_type_of(name: str) -> str:
+    """By the ending of a file's name; the bytes are checked where they are fetched."""
+    return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+
+
+def read_payload(text: str | None) -> tuple[dict[str, Any], str | None]:
+    """The JSON object in `text`, and None; or an empty one, and a sentence that says what is wrong with the text."""
+    if text is None or not text.strip():
+        return {}, "is empty"
+    try:
+        payload = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        fault = _unkeepable(payload, _DEEPEST)
+    except json.JSONDecodeError as error:
+        return {}, f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return {}, f"can't be kept: {error}"
+    if fault:
+        return {}, f"can't be kept: {fault}"
+    if not isinstance(payload, dict):
+        return {}, f"is not a JSON object but {type(payload).__name__}"
+    return payload, None
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _unkeepable(value: Any, depth: int) -> str | None:
+    if depth == 0:
+        return f"it is nested more than {_DEEPEST} deep"
+    if isinstance(value, str):
+        return "it holds a character that is none (NUL or half a surrogate pair)" if _UNKEEPABLE.search(value) else None
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        return next((fault for inner in value if (fault := _unkeepable(inner, depth - 1))), None)
+    return None
+
+
+def make_record(
+    record_id: str,
+    named: dict[str, tuple[str, Any]],
+    files: list[CrmFile],
+    modified_at: datetime,
+) -> CrmRecord:
+    """A record whose faults are written on it instead of raised: one broken record never hides the others.
+
+    `named` holds oem, dealer, claim_type, due_on and payload: the CRM's name of the field, and its value there.
+    """
+    faults = []
+    texts = {}
+    for key in ("oem", "dealer", "claim_type"):
+        texts[key] = clean_text(named[key][1])
+        if not texts[key]:
+            faults.append(f"{named[key][0]} is empty")
+    try:
+        due_on = date.fromisoformat(clean_text(named["due_on"][1]))
+    except ValueError:
+        due_on = modified_at.date()
+        faults.append(f"{named['due_on'][0]} is no day")
+    payload, fault = read_payload(named["payload"][1])
+    if fault:
+        faults.append(f"{named['payload'][0]} {fault}")
+    return CrmRecord(
+        record_id=record_id,
+        **texts,
+        due_on=due_on,
+        payload=payload,
+        files=tuple(sorted(files, key=lambda file: (file.name, file.file_id))),
+        modified_at=modified_at,
+        fault="; ".join(faults) or None,
+    )
