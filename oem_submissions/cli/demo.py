@@ -78,7 +78,7 @@ def simulated_environment(simulated: dict[str, str], seed: int) -> dict[str, str
     }
     for account in accounts(seed):
         oem = account["oem"]
-        environment[f"{PREFIX}PORTAL_URL_{oem.upper()}"] = f"{simulated['http']}/{oem}"
+        environment[f"{PREFIX}PORTAL_URL_{oem.upper()}"] = simulated["http"]
         for part, key in (("username", "username"), ("password", "password"), ("totp", "totp_secret")):
             if account.get(key):
                 environment[EnvironmentSecrets.where(f"portal/{oem}/{account['dealer']}/{part}")] = account[key]
@@ -168,25 +168,23 @@ def _claim_row(claim: Claim, demo: Demo) -> dict[str, Any]:
 
 def outcome_table(demo: Demo, document: dict[str, Any]) -> Group:
     """The demo's result for people."""
-    table = Table(title="Claims", title_justify="left", header_style="bold")
-    for name in ("claim", "OEM", "dealer", "period", "status", "reference", "evidence"):
-        table.add_column(name, no_wrap=name != "status", overflow="fold")
+    table = Table(header_style="bold")
+    for name in ("claim", "OEM", "dealer", "reference", "status", "evidence"):
+        table.add_column(name, no_wrap=True)
     for row in sorted(document["claims"], key=lambda row: (row["oem"], row["dealer"], row["claim_id"])):
-        style = "green" if row["state"] in FILED else "red" if row["state"] not in HELD else "yellow"
+        style = "green" if row["state"] in FILED else "yellow" if row["state"] in HELD else "red"
         status = f"[{style}]{row['state']}[/] {row['reason_code'] or ''}"
-        link = row["evidence"] or f"{demo.up.addresses.desk}/claims/{row['claim_id']}"
-        page = link.removeprefix(demo.up.addresses.desk).split("/")
-        shown = f"[link={link}]/{page[1]}/{page[2]}{'/…' if row['evidence'] else ''}[/link]"
-        table.add_row(
-            row["claim_id"], row["oem"], row["dealer"], row["period"], status, row["reference"] or "–", shown
-        )
+        page = f"{demo.up.addresses.desk}/claims/{row['claim_id']}"
+        proof = f"[link={row['evidence']}]{row['evidence'].rsplit('/', 1)[1][:12]}[/link]" if row["evidence"] else "–"
+        claim = f"[link={page}]{row['claim_id']}[/link]"
+        table.add_row(claim, row["oem"], row["dealer"], row["reference"] or "–", status, proof)
     filed = document["filed_at_portals"]
     facts = Table.grid(padding=(0, 2))
     facts.add_row("The portals filed", f"{sum(filed.values())} ({', '.join(f'{o} {n}' for o, n in filed.items())})")
     facts.add_row("Duplicates", str(document["duplicates"]))
     facts.add_row("CRM records that say so", f"{document['crm']['synced']} of {len(document['claims'])}")
     facts.add_row("Dagster", demo.up.addresses.dagster)
-    facts.add_row("Evidence desk", demo.up.addresses.desk)
+    facts.add_row("Claim pages", f"{demo.up.addresses.desk}/claims/CLAIM, or look one up at {demo.up.addresses.desk}")
     facts.add_row("Simulated portals", str(demo.up.addresses.simulator))
     return Group(table, facts)
 

@@ -13,8 +13,8 @@ from oem_submissions.domain.failures import ConfigurationError, StateConflict, S
 from oem_submissions.ports import CrmUnavailable, EvidenceMissing, EvidenceUnavailable, LedgerUnavailable
 from oem_submissions.settings import SettingsError
 
-terminal = Console(stderr=True)
-"""People's text; stdout belongs to results."""
+terminal = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
+"""People's text; stdout belongs to results. In a log or a pipe lines are 120 characters long."""
 
 
 class Exit(IntEnum):

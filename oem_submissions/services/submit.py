@@ -76,16 +76,18 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
             try:
                 return ledger.confirm(claim, attempt, lease, reference)
             except ReferenceTaken as taken:
-                held = (State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_SUSPECT, str(taken))
+                ending = (State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_SUSPECT, str(taken))
+        case Refused(ReasonCode.DUPLICATE_AT_PORTAL as reason, text, _):  # it may be our own earlier filing: held, to be looked up
+            ending = (State.OUTCOME_UNKNOWN, reason, text)
         case Refused(reason, text, witness):
-            held = (State.REJECTED, reason, f"{text} (nothing was filed: {witness})")
+            ending = (State.REJECTED, reason, f"{text} (nothing was filed: {witness})")
         case Pending(text):
-            held = (State.AWAITING_REFERENCE, ReasonCode.REFERENCE_MISSING, text)
+            ending = (State.AWAITING_REFERENCE, ReasonCode.REFERENCE_MISSING, text)
         case Unknown(reason, text):
-            held = (State.OUTCOME_UNKNOWN, reason, text)
+            ending = (State.OUTCOME_UNKNOWN, reason, text)
         case _:
             assert_never(outcome)
-    return ledger.settle(claim, attempt, lease, *held, "submit")
+    return ledger.settle(claim, attempt, lease, *ending, "submit")
 
 
 class TryAgain(Exception):

@@ -31,6 +31,7 @@ class FakePortal:
     failures: list[StepFailed] = field(default_factory=list)
     """Raised by the next `prepare`, one each."""
     refuse: Callable[[Submission], str | None] = lambda _: None
+    refusal: ReasonCode = ReasonCode.VALIDATION_REJECTED
     lose_reply: bool = False
 
     @contextmanager
@@ -60,7 +61,7 @@ class FakeSession:
         outcome: Outcome
         refusal = self.portal.refuse(self.submission)
         if refusal is not None:
-            outcome = Refused(ReasonCode.VALIDATION_REJECTED, refusal, "HTTP 422")
+            outcome = Refused(self.portal.refusal, refusal, "HTTP 422")
         else:
             self.portal.filed.append(self.submission.natural_key)
             number = f"WC-{len(self.portal.filed):06d}"

@@ -64,6 +64,13 @@ def test_a_refused_claim_ends_with_its_reason_and_troubles_no_other(ledger: Ledg
     assert len(portal.filed) == 1
 
 
+def test_a_duplicate_at_the_portal_is_held_because_it_may_be_our_own(ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    portal = FakePortal(refuse=lambda _: "exists already", refusal=ReasonCode.DUPLICATE_AT_PORTAL)
+    (claim,) = run(ledger, portal)
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.DUPLICATE_AT_PORTAL)
+
+
 def test_a_lost_reply_is_held_and_never_filed_again(ledger: Ledger) -> None:
     ledger.add_claim(new_claim())
     portal = FakePortal(lose_reply=True)
