@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from adapters.aurora.portal import Aurora
+from adapters.borealis.portal import Borealis
+from adapters.cascade.portal import Cascade
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.adapter import PortalAdapter
 
-ADAPTERS: dict[str, PortalAdapter] = {one.oem: one for one in (Aurora(),)}
+ADAPTERS: dict[str, PortalAdapter] = {one.oem: one for one in (Aurora(), Borealis(), Cascade())}
 
 
 def oems() -> tuple[str, ...]:

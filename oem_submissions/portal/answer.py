@@ -24,9 +24,7 @@ from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProces
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_leaving, look_up
 from oem_submissions.portal.schema import Form
-from oem_submissions.portal.steps import Walk
-
-_POLL_MS = 20
+from oem_submissions.portal.steps import POLL_MS, Walk
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Asker:
         self._walk.begin("submit")
         self._click(on_sent)
         if unknown := self._until_answered():
+            self._walk.stop_loading()
             self._photograph()
             return unknown
         self._walk.begin("classify page")
@@ -115,7 +114,7 @@ class Asker:
                     ReasonCode.OUTCOME_UNKNOWN,
                     f"The portal did not answer the submission within {limits.answer_seconds:g} seconds.",
                 )
-            self._walk.page.wait_for_timeout(_POLL_MS)
+            self._walk.page.wait_for_timeout(POLL_MS)
         if self._gate.refusal is not None:
             what = f"The submit request was stopped, because it could not be recorded: {self._gate.refusal}"
             return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
@@ -135,7 +134,7 @@ class Asker:
                 return verdict
             if status not in known:
                 return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The submission was answered with HTTP {status}.")
-            self._walk.page.wait_for_timeout(_POLL_MS)
+            self._walk.pause()
 
     def _look(self, scope: Frame) -> Page:
         try:

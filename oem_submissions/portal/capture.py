@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,3 +132,8 @@ def limit(text: str, size: int = TEXT_LIMIT) -> str:
 def one_line(text: str) -> str:
     """The text with every run of white space as one space."""
     return re.sub(r"\s+", " ", text).strip()
+
+
+def filled_in(template: str, values: Mapping[str, str]) -> str:
+    """The pack's template with `{name}` replaced by its value; nothing else in it means anything."""
+    return re.sub(r"\{([a-z_]+)\}", lambda name: values.get(name[1], ""), template)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import re2
 from playwright.sync_api import ElementHandle, FilePayload, Frame
 
 from oem_submissions.domain.claims import Attachment
 from oem_submissions.domain.evidence import FieldReadback
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import contracts, filling
-from oem_submissions.portal.capture import one_line
+from oem_submissions.portal.capture import filled_in, one_line
 from oem_submissions.portal.classify import known_reason
 from oem_submissions.portal.locators import Locator, is_visible, look_up
 from oem_submissions.portal.schema import AttachmentRule, Form, FormPage
@@ -20,7 +22,6 @@ from oem_submissions.ports import Submission
 
 _FILES = "element => [...element.files].map(file => [file.name, file.size])"
 _TEXT_OR_VALUE = """element => ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText"""
-_POLL_MS = 25
 
 
 @dataclass
@@ -158,7 +159,9 @@ def _check_dealer(walk: Walk, form: Form, filled: Filled, dealer_code: str) -> N
     except filling.ElementNotFound as error:
         walk.check_state()
         raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
-    shown = one_line(str(handle.evaluate(_TEXT_OR_VALUE)))
+    text = one_line(str(handle.evaluate(_TEXT_OR_VALUE)))
+    match = re2.search(form.dealer_pattern, text)
+    shown = match.group("dealer") if match else text
     filled.shown.append(handle)
     filled.readback.append(FieldReadback("dealer_code", "dealer code on the page", dealer_code, shown, "public"))
     if shown != dealer_code:
@@ -172,19 +175,18 @@ def _go_on(walk: Walk, form: Form, page: FormPage, frame: Frame) -> None:
     assert page.next is not None
     following = form.pages[form.pages.index(page) + 1]
     walk.see(frame, page.next.click, f"the way on from page '{page.name}'").click()
-    waited = 0.0
+    deadline = time.monotonic() + walk.limits.action_seconds
     while not is_visible(frame, following.marker):
         if page.errors is not None and is_visible(frame, page.errors):
             said = one_line("; ".join(look_up(frame, page.errors).all_inner_texts()))
             reason = known_reason(said, form) or ReasonCode.PORTAL_UNRECOGNISED
             raise walk.failed(reason, f"the portal does not accept page '{page.name}': {said}")
-        if waited >= walk.wait_ms:
+        if time.monotonic() > deadline:
             walk.check_state()
             raise walk.failed(
                 ReasonCode.SELECTOR_NOT_FOUND, f"page '{following.name}' does not follow on '{page.name}'"
             )
-        walk.page.wait_for_timeout(_POLL_MS)
-        waited += _POLL_MS
+        walk.pause()
 
 
 def check_attachments(walk: Walk, form: Form, submission: Submission) -> None:
@@ -236,16 +238,15 @@ def _attach(walk: Walk, page: FormPage, frame: Frame, submission: Submission) ->
 def _until_arrived(walk: Walk, frame: Frame, rule: AttachmentRule, submission: Submission) -> None:
     assert rule.row is not None
     wanted = len(_belonging(rule, submission))
-    waited = 0.0
+    deadline = time.monotonic() + walk.limits.action_seconds
     while len(_rows(frame, rule.row)) < wanted or not all(seen for _, _, seen in _shown(frame, rule, submission)):
         if rule.refused is not None and is_visible(frame, rule.refused):
             said = one_line(look_up(frame, rule.refused).first.inner_text())
             raise walk.failed(ReasonCode.UPLOAD_FAILED, f"the portal did not take a file: {said}")
-        if waited >= walk.wait_ms:
+        if time.monotonic() > deadline:
             walk.check_state()
             raise walk.failed(ReasonCode.UPLOAD_FAILED, "not every file is shown as uploaded")
-        walk.page.wait_for_timeout(_POLL_MS)
-        waited += _POLL_MS
+        walk.pause()
 
 
 def _rows(frame: Frame, row: Locator) -> list[str]:
@@ -257,8 +258,8 @@ def _shown(frame: Frame, rule: AttachmentRule, submission: Submission) -> list[t
     assert rule.row is not None
     assert rule.shown is not None
     rows = _rows(frame, rule.row)
-    texts = [(a.name, rule.shown.format(name=a.name, size=a.size)) for a in _belonging(rule, submission)]
-    return [(name, text, any(row.startswith(text) for row in rows)) for name, text in texts]
+    texts = [(a.name, filled_in(rule.shown, {"name": a.name, "size": str(a.size)})) for a in _belonging(rule, submission)]
+    return [(name, text, any(f"{row} ".startswith(f"{text} ") for row in rows)) for name, text in texts]
 
 
 def _read_back_files(walk: Walk, page: FormPage, filled: Filled, submission: Submission) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import one_line
+from oem_submissions.portal.capture import filled_in, one_line
 from oem_submissions.portal.locators import in_words, look_up
 from oem_submissions.portal.schema import History
 from oem_submissions.portal.steps import Walk
@@ -42,7 +42,7 @@ def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> lis
         assert history.go is not None
         look_up(frame, history.go).click()
     if history.searched:
-        frame.get_by_text(history.searched.format_map(values)).first.wait_for(timeout=walk.wait_ms)
+        frame.get_by_text(filled_in(history.searched, values)).first.wait_for(timeout=walk.wait_ms)
     found: list[Row] = []
     for _ in range(PAGES):
         found += _rows(walk, history)
@@ -61,7 +61,7 @@ def _rows(walk: Walk, history: History) -> list[Row]:
     if table.count() == 0:
         return []
     read: dict[str, Any] = table.evaluate(_TABLE)
-    missing = {history.reference, *history.key.values()} - set(read["headings"])
+    missing = {history.reference, *history.key.values(), *history.not_filed} - set(read["headings"])
     if missing:
         raise walk.failed(
             ReasonCode.PAGE_CONTRACT_MISMATCH, f"{in_words(history.table)} has no column '{min(missing)}'"
@@ -70,6 +70,9 @@ def _rows(walk: Walk, history: History) -> list[Row]:
 
 
 def _fits(row: Row, history: History, values: Mapping[str, str]) -> bool:
+    for heading, beginnings in history.not_filed.items():
+        if row.cells.get(heading, "").startswith(beginnings):
+            return False
     return all(
         one_line(row.cells.get(heading, "")).upper() == one_line(values.get(name, "")).upper()
         for name, heading in history.key.items()

@@ -20,7 +20,7 @@ class Strict(BaseModel):
 
 Role = Literal[
     "alert", "button", "cell", "checkbox", "combobox", "dialog", "form", "group", "heading", "link", "list", "listitem",
-    "main", "menuitem", "navigation", "option", "radio", "region", "row", "rowheader", "spinbutton", "status", "tab",
+    "main", "menuitem", "navigation", "option", "progressbar", "radio", "region", "row", "rowheader", "spinbutton", "status", "tab",
     "table", "textbox",
 ]  # fmt: skip
 
@@ -94,8 +94,7 @@ Locator = Annotated[
     ),
 ]
 assert {tag.__metadata__[0].tag for tag in get_args(get_args(Locator)[0])} == set(_KINDS)
-_model: type[BaseModel]
-for _model in _KINDS.values():
+for _model in (ByRole, ByLabel, ByTestId, ByText, Beside, ByCss):
     _model.model_rebuild()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import re2
 from pydantic import AfterValidator, Field, model_validator
 
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.locators import ByCss, Element, Locator, Name, Strict
+from oem_submissions.portal.locators import ByCss, Element, Locator, Strict
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Words = Annotated[str, Field(min_length=1, max_length=500)]
@@ -23,15 +24,33 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
-def _check_reference_pattern(pattern: str) -> str:
-    if tuple(re2.compile(pattern).groupindex) != ("reference",):
-        raise ValueError("the pattern needs exactly one named group, (?P<reference>…)")
+def _check_only_group(pattern: str, name: str) -> str:
+    compiled = re2.compile(pattern)
+    if compiled.groups != 1 or name not in compiled.groupindex:
+        raise ValueError(f"the pattern needs exactly one group, (?P<{name}>…)")
     return pattern
+
+
+def _check_reference_pattern(pattern: str) -> str:
+    return _check_only_group(pattern, "reference")
+
+
+def _check_dealer_pattern(pattern: str) -> str:
+    return _check_only_group(pattern, "dealer")
+
+
+def _check_template(text: str) -> str:
+    if re.sub(r"\{[a-z_]+\}", "", text).count("{"):
+        raise ValueError("in braces stands a name of small letters, nothing else")
+    return text
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """Compiled with google-re2: no look-around, no back-references, linear time."""
 ReferencePattern = Annotated[Pattern, AfterValidator(_check_reference_pattern)]
+DealerPattern = Annotated[Pattern, AfterValidator(_check_dealer_pattern)]
+Template = Annotated[Words, AfterValidator(_check_template)]
+"""Words with `{name}` where a value goes."""
 
 
 class Critical(Element):
@@ -41,7 +60,8 @@ class Critical(Element):
 
     @model_validator(mode="after")
     def _not_css_alone(self) -> Critical:
-        if isinstance(self.find, ByCss) and isinstance(self.witness, ByCss):
+        kinds = {type(self.find), type(self.witness)}
+        if kinds == {ByCss}:
             raise ValueError("a critical element needs at least one locator that is not css")
         if self.find == self.witness:
             raise ValueError("the witness must be another locator than find")
@@ -113,7 +133,7 @@ class AttachmentRule(Strict):
     media_types: tuple[str, ...]
     max_bytes: Annotated[int, Field(gt=0)]
     max_files: Annotated[int, Field(gt=0)] = 10
-    shown: Words | None = None
+    shown: Template | None = None
     """Text that a row shows when the file arrived, with `{name}` and `{size}` (bytes); none: the input itself keeps the files."""
     row: Locator | None = None
     """One row of the list of files that arrived, all of them."""
@@ -247,8 +267,10 @@ class History(Strict):
     """Fields of the claim, and the column headings under which their values stand: together they identify the claim."""
     reference: Words
     """The heading of the column that holds the reference."""
-    searched: Words | None = None
+    searched: Template | None = None
     """Text that is visible once the list is filtered, with the searched values as `{field}`, where it is redrawn by script."""
+    not_filed: dict[Words, tuple[Words, ...]] = {}
+    """Column headings, and how a cell begins in a row that is no filing, for example "Rejected"."""
     next: Locator | None = None
     settle_minutes: Annotated[int, Field(ge=0)]
     """How long after the click a filing may take to appear: before that, absence proves nothing."""
@@ -265,7 +287,10 @@ class Form(Strict):
     """The field that takes our claim id."""
     dealer: Critical
     """Where a page of the form shows the dealer code, as text or as a control's value."""
+    dealer_pattern: DealerPattern = r"^(?P<dealer>\S+)$"
+    """Where in that text the code stands."""
     dealer_page: Key
+    """The page of the form on which it is looked for."""
     pages: Annotated[tuple[FormPage, ...], Field(min_length=1)]
     submit: Submit
     confirmation: Confirmation

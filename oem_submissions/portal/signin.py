@@ -12,8 +12,6 @@ from oem_submissions.portal.locators import is_visible, look_up
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Account
 
-_POLL_MS = 25
-
 
 def sign_in(walk: Walk, base_url: str, account: Account) -> None:
     """Sign in to the portal.
@@ -50,7 +48,7 @@ def _until_signed_in(walk: Walk, account: Account) -> None:
             look_up(frame, login.elsewhere.go_on).click()
         else:
             _check_refused(walk)
-            walk.page.wait_for_timeout(_POLL_MS)
+            walk.pause()
     walk.check_state()
     raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "after the log-in the page is none that the pack knows")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import BrowserContext, Frame, Page, Response
+from playwright.sync_api import BrowserContext, Frame, Page, Request, Response
 from playwright.sync_api import Dialog as NativeDialog
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator as Found
@@ -24,6 +24,8 @@ from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.schema import Click
 
 log = logging.getLogger(__name__)
+POLL_MS = 20
+"""How often a page is looked at while something is waited for."""
 
 STEPS = (
     "log in",
@@ -94,10 +96,14 @@ class Walk:
     step: str = ""
     dialogs: Dialogs = field(default_factory=Dialogs)
     _statuses: dict[Frame, int] = field(default_factory=dict)
+    _pending: set[Request] = field(default_factory=set)
+    """Navigations that are not answered yet. Chromium evaluates nothing in a page that waits for one, without any time-out."""
 
     def __post_init__(self) -> None:
         self.dialogs.install(self.context)
+        self.context.on("request", self._note_request)
         self.context.on("response", self._note_status)
+        self.context.on("requestfailed", self._note_failure)
         self.context.set_default_timeout(self.limits.action_seconds * 1000)
         self.context.set_default_navigation_timeout(self.limits.page_seconds * 1000)
 
@@ -145,9 +151,33 @@ class Walk:
             said = error.message.splitlines()[0]
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal or the browser failed: {said}") from error
 
+    def pause(self) -> None:
+        """Wait a moment, and longer while a page is being loaded. Raises `StepFailed` when that takes too long."""
+        waited = 0.0
+        while True:
+            self.page.wait_for_timeout(POLL_MS)
+            waited += POLL_MS
+            if not self._pending:
+                return
+            if waited >= self.limits.page_seconds * 1000:
+                self.check_state()
+                what = f"the portal did not answer within {self.limits.page_seconds:g} seconds"
+                raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, what)
+
+    def stop_loading(self) -> None:
+        """Give up what the pages still wait for, so that they can be read."""
+        for page in self.context.pages:
+            try:
+                self.context.new_cdp_session(page).send("Page.stopLoading")
+            except PlaywrightError as error:  # it is closed, or has just got its answer
+                log.debug("Nothing to stop: %s", error.message)
+        self._pending.clear()
+
     def see(self, scope: Frame, locator: Locator, what: str) -> Found:
         """Wait until exactly this is visible. Raises `StepFailed` with what the page is instead."""
         found = look_up(scope, locator)
+        if self._pending:
+            self.pause()
         try:
             found.first.wait_for(state="visible", timeout=self.wait_ms)
         except PlaywrightTimeout:
@@ -166,6 +196,7 @@ class Walk:
 
     def check_state(self) -> None:
         """Raises `StepFailed` when the page says maintenance, session over, or server error."""
+        self.stop_loading()
         if self.page.is_closed():
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, "the page was closed or the browser died")
         text = visible_text(self.page)
@@ -181,7 +212,15 @@ class Walk:
         if worst >= 500:
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal answered HTTP {worst}")
 
+    def _note_request(self, request: Request) -> None:
+        if request.is_navigation_request():
+            self._pending.add(request)
+
+    def _note_failure(self, request: Request) -> None:
+        self._pending.discard(request)
+
     def _note_status(self, response: Response) -> None:
         request = response.request
         if request.is_navigation_request():
+            self._pending.discard(request)
             self._statuses[request.frame] = response.status

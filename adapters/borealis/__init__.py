@@ -1,0 +1,1 @@
+"""Borealis Vehicles: co-op advertising claims on Borealis MarketFund."""

@@ -1,0 +1,1 @@
+"""Cascade: delivery reports and incentive claims on Cascade Connect."""
