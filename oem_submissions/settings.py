@@ -70,6 +70,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if database_url is not None and not database_url.startswith(("postgresql://", "postgres://")):
         raise SettingsError(f"{PREFIX}DATABASE_URL should begin with postgresql://, and names no other engine.")
     ca = env.get(f"{PREFIX}CRM_CA")
+    lease, click = _number(env, "LEASE_SECONDS", 60.0, least=2.0), _number(env, "CLICK_SECONDS", 40.0, least=16.0)
+    if click >= 0.75 * lease:  # a lease is renewed every quarter of its time, and must outlive a click even just before that
+        raise SettingsError(
+            f"{PREFIX}CLICK_SECONDS is {click:g}; it should be less than three quarters of {PREFIX}LEASE_SECONDS, {lease:g}."
+        )
     return Settings(
         home=home,
         selectors=Path(env.get(f"{PREFIX}SELECTORS", PROJECT / "selectors")).resolve(),
@@ -79,8 +84,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         crm_url=env.get(f"{PREFIX}CRM_URL") or None,
         crm_ca=Path(ca) if ca else None,
         portal_urls=portals,
-        lease_seconds=_number(env, "LEASE_SECONDS", 60.0, least=2.0),
-        click_seconds=_number(env, "CLICK_SECONDS", 40.0, least=16.0),
+        lease_seconds=lease,
+        click_seconds=click,
         attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
         retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),

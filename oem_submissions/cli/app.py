@@ -52,7 +52,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def main() -> None:
     """The entry point. SIGTERM stops as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background has SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     words = [word for word in sys.argv[1:] if word != "--debug"]  # wherever it stands
     run_saying_errors(lambda: app(words), debug=len(words) < len(sys.argv) - 1)
 

@@ -93,6 +93,12 @@ def release(connection: Connection, lease: Lease) -> None:
         _log(connection, "released", row)
 
 
+def held_leases(connection: Connection) -> list[Lease]:
+    """Leases that nobody released, run out or not, oldest first."""
+    rows = connection.execute(select(leases).where(leases.c.released_at.is_(None)).order_by(leases.c.acquired_at))
+    return [lease_of(row) for row in rows]
+
+
 def expired_leases(connection: Connection) -> list[Lease]:
     """Leases that ran out and that nobody released: their workers are lost."""
     rows = connection.execute(

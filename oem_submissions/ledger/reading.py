@@ -170,6 +170,11 @@ class LedgerReader:
         with self._engine.connect() as connection:
             return lease_sql.expired_leases(connection)
 
+    def held_leases(self) -> list[Lease]:
+        """Leases that nobody released, run out or not, oldest first."""
+        with self._engine.connect() as connection:
+            return lease_sql.held_leases(connection)
+
     def captured_reference(self, claim_id: str) -> Reference | None:
         """The reference with the text that it was taken from."""
         facts = self._facts(claim_id).get("reference")
