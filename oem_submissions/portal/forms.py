@@ -258,7 +258,9 @@ def _shown(frame: Frame, rule: AttachmentRule, submission: Submission) -> list[t
     assert rule.row is not None
     assert rule.shown is not None
     rows = _rows(frame, rule.row)
-    texts = [(a.name, filled_in(rule.shown, {"name": a.name, "size": str(a.size)})) for a in _belonging(rule, submission)]
+    texts = [
+        (a.name, filled_in(rule.shown, {"name": a.name, "size": str(a.size)})) for a in _belonging(rule, submission)
+    ]
     return [(name, text, any(f"{row} ".startswith(f"{text} ") for row in rows)) for name, text in texts]
 
 

@@ -62,7 +62,7 @@ def _check_refused(walk: Walk) -> None:
         raise walk.failed(
             ReasonCode.MFA_REQUIRED, f"the portal asks for a second factor that only a person has: '{said}'"
         )
-    walk.check_state()
+    walk.check_state(still_waiting=True)
 
 
 def _code(walk: Walk, account: Account) -> str:

@@ -194,9 +194,15 @@ class Walk:
         if click.then is not None:
             self.see(scope, click.then, "the page behind it")
 
-    def check_state(self) -> None:
-        """Raises `StepFailed` when the page says maintenance, session over, or server error."""
-        self.stop_loading()
+    def check_state(self, *, still_waiting: bool = False) -> None:
+        """Raises `StepFailed` when the page says maintenance, session over, or server error.
+
+        Gives up what is still loading, so that the page can be read at all, unless it is `still_waiting` for it.
+        """
+        if self._pending:
+            if still_waiting:
+                return
+            self.stop_loading()
         if self.page.is_closed():
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, "the page was closed or the browser died")
         text = visible_text(self.page)
