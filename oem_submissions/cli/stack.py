@@ -93,6 +93,8 @@ class Process:
             pass
         self._signal(signal.SIGKILL)
         self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
         self._log.close()
 
     def _signal(self, number: signal.Signals) -> None:
