@@ -27,3 +27,12 @@ def test_no_file_of_the_set_up_names_an_index_of_packages() -> None:
     index = re.compile(r"--(extra-)?index-url[ =]|find-links|trusted-host|/simple\b")
     for name in ("Makefile", "pyproject.toml", "requirements.lock", ".ci/run", ".env.example"):
         assert not index.search((ROOT / name).read_text()), name
+
+
+def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
+    tree = (ROOT / "README.md").read_text().split("## Where things are", 1)[1].split("```")[1]
+    inside = set(re.findall(r"^  ([\w.]+/?)", tree, re.MULTILINE))
+    beside = set(re.findall(r"^(\w+/)", tree, re.MULTILINE)) | set(tree.strip().splitlines()[-1].split())
+    assert all((ROOT / name).exists() for name in beside), beside
+    package = ROOT / "oem_submissions"
+    assert inside == {path.name + "/" * path.is_dir() for path in package.iterdir() if path.name[0] not in "._"}

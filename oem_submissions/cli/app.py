@@ -20,8 +20,7 @@ from rich.table import Table
 from oem_submissions import wiring
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.domain.evidence import bundle_key
-from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.domain.reasons import REASONS, ReasonCode
+from oem_submissions.domain.reasons import REASONS, ReasonCode, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -150,6 +149,12 @@ def doctor(as_json: AsJson = False) -> None:
         terminal.print(table)
     if not all(d.ok for d in diagnoses):
         raise typer.Exit(Exit.NOT_SO)
+
+
+@app.command()
+def reasons() -> None:
+    """Every reason code and what to do about it, as Markdown."""
+    sys.stdout.write(reasons_table())
 
 
 # --- work ---------------------------------------------------------------------------------------------------------
@@ -445,7 +450,7 @@ def _ledger(settings: Settings | None = None) -> Iterator[Ledger]:
 
 def _known(oem: str) -> None:
     if oem not in wiring.ADAPTERS:
-        raise ConfigurationError(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(wiring.ADAPTERS))}.")
+        raise typer.BadParameter(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(wiring.ADAPTERS))}.")
 
 
 def _person() -> str:

@@ -148,10 +148,18 @@ def database_environment(settings: Settings, postgres: EmbeddedPostgres | None) 
         f"{PREFIX}HOME": str(home),
         f"{PREFIX}DATABASE_URL": ledger,
         f"{PREFIX}DAGSTER_DATABASE_URL": dagster,
-        f"{PREFIX}DAGSTER_DATA": str(home / "dagster"),
-        f"{PREFIX}DAGSTER_LOGS": str(home / "logs" / "runs"),
-        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(PROJECT)),
+        "DAGSTER_HOME": os.environ.get("DAGSTER_HOME") or str(_dagster_home(home)),
     }
+
+
+def _dagster_home(home: Path) -> Path:
+    """A folder with the project's `dagster.yaml`: Dagster also writes there, which the project's own folder is not for."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / "dagster.yaml"
+    link.unlink(missing_ok=True)
+    link.symlink_to(PROJECT / "dagster.yaml")
+    return folder
 
 
 @contextmanager

@@ -350,3 +350,18 @@ REASONS: dict[ReasonCode, Reason] = {
         "It is held; read the page's picture, and add the text to the pack.",
     ),
 }
+
+
+def reasons_table() -> str:
+    """The vocabulary as a Markdown page; `docs/reason-codes.md` is this text, and a test compares them."""
+    head = (
+        "# Reason codes\n\n"
+        "Made from `oem_submissions/domain/reasons.py` by `oem-submissions reasons`; numbers are never reused.\n\n"
+        "| code | number | class | stage | tried again by itself | meaning | what to do |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    rows = [
+        f"| `{code}` | {r.number} | {r.failure_class} | {r.stage} | {'yes' if r.retries else 'no'} | {r.meaning} | {r.action} |"
+        for code, r in sorted(REASONS.items(), key=lambda item: item[1].number)
+    ]
+    return head + "\n".join(rows) + "\n"

@@ -1,0 +1,1 @@
+"""The pure rules: no socket, no browser, no database."""
