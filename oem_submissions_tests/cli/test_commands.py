@@ -1,0 +1,163 @@
+"""Commands on a real ledger: documents on stdout, sentences on stderr, exit codes as published."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.ledger.store import Ledger
+from oem_submissions.settings import SettingsError, read_settings
+from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.making import new_claim
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(database_url: str, tmp_path: Path) -> Callable[..., Ended]:
+    """Runs `oem-submissions WORDS` on this test's ledger."""
+
+    def run(*words: str, **environment: str) -> Ended:
+        variables = {"OEM_SUBMISSIONS_DATABASE_URL": database_url, "OEM_SUBMISSIONS_HOME": str(tmp_path), "USER": "ana"}
+        done = subprocess.run(
+            [sys.executable, "-m", "oem_submissions.cli", *words],
+            env={**os.environ, **variables, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def test_enqueue_requests_due_work_and_says_so(command: Callable[..., Ended], ledger: Ledger) -> None:
+    nothing = command("enqueue", "aurora", "--json")
+    assert (nothing.code, nothing.document) == (0, {"oem": "aurora", "request_id": None, "due": []})
+    ledger.add_claim(new_claim())
+    some = command("enqueue", "aurora", "--dealer", "10234", "--json").document
+    assert [(work["dealer"], work["period"], work["claims"]) for work in some["due"]] == [("10234", "2026-11-10", 1)]
+    (request,) = ledger.enqueue_requests(after=0)
+    assert (request.request_id, request.dealers, request.requested_by) == (some["request_id"], ("10234",), "ana")
+
+
+def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(command: Callable[..., Ended]) -> None:
+    ended = command("enqueue", "nowhere")
+    assert ended.code == 2
+    assert "aurora" in ended.err
+    assert "borealis" in ended.err
+
+
+def test_lookup_tells_the_story(command: Callable[..., Ended], ledger: Ledger) -> None:
+    claim = ledger.add_claim(new_claim(reason=ReasonCode.PAYLOAD_INVALID, reason_text="vin: wrong", natural_key=None))
+    (story,) = command("lookup", "ro000001", "--json").document["claims"]
+    assert (story["claim_id"], story["reason"], story["chain"]) == (claim.claim_id, "PAYLOAD_INVALID", "intact")
+    assert "Correct the record in the CRM" in story["next"]
+    people = command("lookup", "REC0001")
+    assert (people.code, people.out) == (0, "")
+    assert "vin: wrong" in people.err
+
+
+def test_what_is_not_there_is_said_with_code_one(command: Callable[..., Ended]) -> None:
+    ended = command("lookup", "WC-0")
+    assert (ended.code, ended.out) == (1, "")
+    assert "Nothing is known under 'WC-0'" in ended.err
+
+
+def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(command: Callable[..., Ended]) -> None:
+    ended = command("status", OEM_SUBMISSIONS_DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:9/none")
+    assert ended.code == 3
+    assert "The ledger's database does not answer" in ended.err
+    assert "Traceback" not in ended.err
+    assert "hunter2" not in ended.err
+    assert "Traceback" in command("status", "--debug", OEM_SUBMISSIONS_DATABASE_URL="postgresql://x@127.0.0.1:9/n").err
+
+
+def test_dead_letters_are_counted_before_they_are_redriven(command: Callable[..., Ended], ledger: Ledger) -> None:
+    dead = ledger.add_claim(new_claim(reason=ReasonCode.PORTAL_UNAVAILABLE, reason_text="down"))
+    invalid = ledger.add_claim(new_claim(2, reason=ReasonCode.PAYLOAD_INVALID, reason_text="vin", natural_key=None))
+    listed = command("dead-letters", "list", "--json").document["claims"]
+    assert {row["claim_id"] for row in listed} == {dead.claim_id, invalid.claim_id}
+    dry = command("dead-letters", "redrive", "--dry-run", "--json").document
+    assert dry == {"redriven": 0, "matching": [dead.claim_id]}
+    assert command("dead-letters", "redrive", "--reason", "PORTAL_UNAVAILABLE", "--json").document["redriven"] == 1
+    assert ledger.events(dead.claim_id)[-1].actor == "ana"
+
+
+def test_verify_says_which_file_is_wrong(command: Callable[..., Ended], tmp_path: Path) -> None:
+    made = build_bundle(samples.facts(), samples.artifacts())
+    bundle = tmp_path / "bundle.zip"
+    bundle.write_bytes(made.zip_bytes)
+    whole = command("verify", str(bundle), "--json")
+    assert (whole.code, whole.document["digest"]) == (0, made.digest)
+    bundle.write_bytes(made.zip_bytes.replace(b'"AUR-4471902"', b'"AUR-4471903"', 1))
+    broken = command("verify", str(bundle))
+    assert broken.code == 1
+    assert "submission.json" in broken.err
+
+
+def test_doctor_names_what_is_missing(command: Callable[..., Ended]) -> None:
+    ended = command("doctor", "--json")
+    parts = {part["part"]: part for part in ended.document["parts"]}
+    assert ended.code == 1
+    assert parts["browser"]["ok"]
+    assert parts["ledger"]["ok"]
+    assert "OEM_SUBMISSIONS_CRM_URL" in parts["CRM"]["says"]
+    assert "OEM_SUBMISSIONS_PORTAL_URL_AURORA" in parts["portal aurora"]["says"]
+
+
+def test_status_counts_per_oem(command: Callable[..., Ended], ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    aurora = next(row for row in command("status", "--json").document["oems"] if row["oem"] == "aurora")
+    assert (aurora["ready"], aurora["filed"], aurora["last_tick"]) == (1, 0, None)
+    assert aurora["queue_age_seconds"] >= 0
+
+
+def test_dealers_are_imported_all_or_none(command: Callable[..., Ended], tmp_path: Path, ledger: Ledger) -> None:
+    file = tmp_path / "dealers.csv"
+    file.write_text("oem,dealer,name,pilot\naurora,10234,Lakeside,yes\naurora,,Nobody,no\n")
+    ended = command("dealers", "import", str(file))
+    assert ended.code == 1
+    assert "line 3" in ended.err
+    assert ledger.dealers("aurora") == []
+    file.write_text("oem,dealer,name,pilot\naurora,10234,Lakeside,yes\n")
+    assert command("dealers", "import", str(file)).code == 0
+    assert ledger.dealers("aurora") == ["10234"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LEASE_SECONDS", "soon"),
+        ("CLICK_SECONDS", "59"),
+        ("DATABASE_URL", "mysql://x"),
+        ("START_DATE", "yesterday"),
+        ("ATTEMPTS_BUDGET", "0"),
+    ],
+)
+def test_a_malformed_setting_is_named(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"OEM_SUBMISSIONS_{variable}"):
+        read_settings({f"OEM_SUBMISSIONS_{variable}": value})
