@@ -123,6 +123,15 @@ def free_port(preferred: int) -> int:
     raise ConfigurationError("No port is free on the loopback interface.")
 
 
+def usual_ports(home: Path, preferred: Mapping[str, int]) -> dict[str, int]:
+    """The ports of the last time where they are free: links that went into CRM records then still lead somewhere."""
+    file = home / "ports.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    ports = {name: free_port(known.get(name, port)) for name, port in preferred.items()}
+    file.write_text(json.dumps(ports))
+    return ports
+
+
 @contextmanager
 def simulator(state: Path, logs: Path) -> Iterator[dict[str, str]]:
     """The simulated portals and CRM as a process of their own: its `http` and `https` addresses and `ca` file."""
@@ -176,7 +185,7 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
         migrate(engine)
         engine.dispose()
 
-        ports = {"dagster": free_port(3000), "desk": free_port(8787)}
+        ports = usual_ports(settings.home, {"dagster": 3000, "desk": 8787})
         addresses = Addresses(
             f"http://{LOOPBACK}:{ports['dagster']}", f"http://{LOOPBACK}:{ports['desk']}", extra.get("SIMULATOR")
         )

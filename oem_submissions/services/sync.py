@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
@@ -71,9 +72,18 @@ def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
 
 
 def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str) -> bool:
-    """Whether the CRM's record says what the ledger says; only the time of the last change may differ."""
+    """Whether the CRM's record says what the ledger says.
+
+    The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is named by digest.
+    """
     expected = outcome_for(claim, desk_url)
-    return found is not None and replace(found, updated_at=expected.updated_at) == expected
+    if found is None or _path(found.evidence_url) != _path(expected.evidence_url):
+        return False
+    return replace(found, updated_at=expected.updated_at, evidence_url=expected.evidence_url) == expected
+
+
+def _path(url: str | None) -> str | None:
+    return urlsplit(url).path if url else None
 
 
 def _to_seconds(moment: datetime | None) -> datetime | None:
