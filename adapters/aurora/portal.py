@@ -1,4 +1,4 @@
-"""Aurora Motors' dealer portal: one long server-rendered form with a native confirm(). What differs from the base, no more."""
+"""Aurora Motors' dealer portal: one long server-rendered form with a native confirm()."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Borealis' MarketFund portal: a wizard in an iframe, uploads by script, the number in a popup. What differs from the base."""
+"""Borealis' MarketFund portal: a wizard in an iframe, uploads by script, the number in a popup."""
 
 from __future__ import annotations
 

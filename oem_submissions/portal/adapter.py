@@ -1,4 +1,4 @@
-"""The base that every OEM's adapter stands on. An adapter says what differs; the procedure itself is in `session.py`."""
+"""The base that every OEM's adapter stands on. An adapter says what differs; the procedure is in `session.py`."""
 
 from __future__ import annotations
 

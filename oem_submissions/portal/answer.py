@@ -1,4 +1,4 @@
-"""The part of the procedure after the gate is armed: one click, then what came of it. What can't be told is `Unknown`."""
+"""After the gate is armed: one click, then what came of it. What can't be told is `Unknown`."""
 
 from __future__ import annotations
 
@@ -126,11 +126,13 @@ class Asker:
     def _until_recognised(self) -> Page:
         form, status = self._ready.form, self._gate.wire.status
         known = {*form.confirmation.statuses, *(s for refusal in form.refusals for s in refusal.statuses)}
-        deadline = time.monotonic() + form.confirmation.wait_seconds
+        started = time.monotonic()
         while True:
+            # A page that sent twice may wait for the answer to the request that the gate stopped.
+            patience = self._walk.limits.sent_seconds if self._gate.wire.blocked else form.confirmation.wait_seconds
             scope = self._scope()
             verdict = self._look(scope) if scope is not None else NothingYet()
-            if not isinstance(verdict, NothingYet | InProcess) or time.monotonic() > deadline:
+            if not isinstance(verdict, NothingYet | InProcess) or time.monotonic() > started + patience:
                 return verdict
             if status not in known:
                 return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The submission was answered with HTTP {status}.")
@@ -138,6 +140,8 @@ class Asker:
 
     def _look(self, scope: Frame) -> Page:
         try:
+            if scope.evaluate("() => document.readyState") == "loading":
+                return NothingYet()  # half a page may hold the first of two references, or not yet the "but"
             return classify(scope, self._ready.form, self._walk.pack.markers, self._gate.wire.status)
         except PlaywrightError as error:
             if is_leaving(error):

@@ -63,8 +63,8 @@ def find_browser(environment: Mapping[str, str] | None = None) -> BrowserChoice:
         if path := shutil.which(program, path=environment.get("PATH")):
             return BrowserChoice(Path(path), kind, why)
     raise ConfigurationError(
-        "No Chromium was found: run `playwright install chromium-headless-shell`, or `apt-get install chromium-headless-shell`,"
-        f" or set {VARIABLE}."
+        "No Chromium was found: run `playwright install chromium-headless-shell`,"
+        f" or `apt-get install chromium-headless-shell`, or set {VARIABLE}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures and texts of pages: lossless, full page, without secrets. Fails closed: a picture that may show one is not taken."""
+"""Pictures and texts of pages: lossless, full page, without secrets. A picture that may show one is not taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a form is the one that its contract describes: the fingerprint of its controls, and the differences in words."""
+"""Whether a form is the one that its contract describes: fingerprint, and differences in words."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Puts values into a form's controls and reads back what they hold. It knows controls, not portals.
 
-Plain controls are set by one script, with the events that typing fires; what does not read back equal is typed key by key.
+Plain controls are set by one script, with the events that typing fires; what does not read back equal is typed.
 """
 
 from __future__ import annotations

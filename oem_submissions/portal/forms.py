@@ -1,4 +1,4 @@
-"""The part of the procedure before the click: open the form, check its contract, fill it, attach files, read everything back."""
+"""Before the click: open the form, check its contract, fill it, attach files, read everything back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The submit gate inside the browser: while it is closed nothing is filed, and when it is armed exactly one request leaves.
+"""The submit gate in the browser: closed, nothing is filed; armed, exactly one request leaves.
 
-It knows requests, not pages. What happens below the browser (a connection that dies, a request that Chromium sends again by itself)
-is not visible here: that is the single-shot tunnel's work.
+It knows requests, not pages. What happens below the browser (a connection that dies, a request that Chromium sends
+again by itself) is not visible here: that is the single-shot tunnel's work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recorded pages with the result that a person wrote beside them. A pack that judges one of them otherwise does not load for use."""
+"""Recorded pages and the results that a person wrote beside them. A pack that judges otherwise does not load."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_goldens(pack: Pack) -> tuple[Golden, ...]:
 
 
 def check_goldens(pack: Pack, adapter: PortalAdapter, browser: Browser) -> None:
-    """Judges every golden page offline, without scripts. Raises `ConfigurationError` that names the first that comes out wrong."""
+    """Judges every golden page offline, without scripts. Raises `ConfigurationError` at the first that is wrong."""
     context = browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
     try:
         page = context.new_page()

@@ -1,4 +1,4 @@
-"""Reads the page that lists what was filed. Read-only: second oracle after a click, and where unknown outcomes are looked up."""
+"""Reads the page that lists what was filed: second oracle after a click, and where unknown outcomes are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a pack names an element of a page, and how that name is looked up. No waiting policy and no page knowledge here."""
+"""How a pack names an element of a page, and how that name is looked up. No page knowledge here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Strict(BaseModel):
 
 Role = Literal[
     "alert", "button", "cell", "checkbox", "combobox", "dialog", "form", "group", "heading", "link", "list", "listitem",
-    "main", "menuitem", "navigation", "option", "progressbar", "radio", "region", "row", "rowheader", "spinbutton", "status", "tab",
-    "table", "textbox",
+    "main", "menuitem", "navigation", "option", "progressbar", "radio", "region", "row", "rowheader", "spinbutton",
+    "status", "tab", "table", "textbox",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Reads selector packs from disk: strict, versioned, locked. What a pack may say is in `schema.py`.
 
-A malformed pack is one sentence that names file, line, key and version. A released pack is never edited: `packs.lock` holds its
-digest, and a file that has another one does not load.
+A malformed pack is one sentence that names file, line, key and version. A released pack is never edited: `packs.lock`
+holds its digest, and a file that has another one does not load.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Pack:
         except KeyError:
             known = ", ".join(self.data.forms)
             raise ConfigurationError(
-                f"Pack {self.version} of {self.oem} has no form for '{claim_type}', only for {known}: add it to a new version."
+                f"Pack {self.version} of {self.oem} has no form for '{claim_type}', only for {known}:"
+                " add it to a new version."
             ) from None
 
 
@@ -97,7 +98,7 @@ def load_pack(selectors: Path, oem: str, version: str | None = None) -> Pack:
     lock = read_lock(selectors).get(f"{oem}/{wanted}")
     if lock not in (None, digest):
         raise ConfigurationError(
-            f"{path} was changed after its release (packs.lock has {lock[:12] if lock else ''}…, the file is {digest[:12]}…):"
+            f"{path} was changed after its release (packs.lock has {str(lock)[:12]}…, the file is {digest[:12]}…):"
             f" undo the change and put it into the next version, v{int(wanted[1:]) + 1:04d}."
         )
     return Pack(path, data, digest, lock is not None)
@@ -184,15 +185,13 @@ def _real_location(raw: Any, location: tuple[int | str, ...]) -> list[int | str]
     """Pydantic's location without the tags of unions, which are no keys of the file."""
     where: list[int | str] = []
     for position, part in enumerate(location):
-        if isinstance(raw, dict):
-            if part not in raw:
-                if position < len(location) - 1:
-                    continue
-                return [*where, part]
+        last = position == len(location) - 1
+        inside = raw[part] if isinstance(raw, dict) and part in raw else None
+        if isinstance(raw, list) and isinstance(part, int) and part < len(raw):
             raw = raw[part]
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        else:
+        elif isinstance(raw, dict) and part in raw and (last or isinstance(inside, dict | list)):
+            raw = inside
+        elif not (isinstance(raw, dict) and last):
             continue
         where.append(part)
     return where

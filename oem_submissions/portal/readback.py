@@ -1,4 +1,4 @@
-"""The artefact of what the form held before the click. The one place that decides what of it leaves the process in the clear."""
+"""What the form held before the click, as an artefact. Only here is decided what of it leaves in the clear."""
 
 from __future__ import annotations
 

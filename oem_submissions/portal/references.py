@@ -1,4 +1,4 @@
-"""Takes the reference from a page that says yes, or says why it can't. It decides on texts; where they stand, the pack says."""
+"""Takes the reference from a page that says yes, or says why it can't. Where it stands, the pack says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Portals that are ready to use: adapter, pack and browser put together. One browser per runtime, a fresh context per session.
+"""Adapter, pack and browser put together. One browser per runtime, a fresh context per session.
 
 Sync Playwright belongs to the thread that started it: open and close a runtime within one thread, and within one run.
 """

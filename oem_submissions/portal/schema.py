@@ -1,4 +1,4 @@
-"""What a selector pack may say: strict, frozen data models and nothing executable. Loading and locking are in `packs.py`."""
+"""What a selector pack may say: strict, frozen data, nothing executable. Loading and locking are in `packs.py`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Template = Annotated[Words, AfterValidator(_check_template)]
 
 
 class Critical(Element):
-    """An element that must not be mistaken: two locators, at least one of them not CSS, that must hit the same element."""
+    """An element that must not be mistaken: two locators, not both CSS, that must hit the same element."""
 
     witness: Locator
 
@@ -134,7 +134,7 @@ class AttachmentRule(Strict):
     max_bytes: Annotated[int, Field(gt=0)]
     max_files: Annotated[int, Field(gt=0)] = 10
     shown: Template | None = None
-    """Text that a row shows when the file arrived, with `{name}` and `{size}` (bytes); none: the input itself keeps the files."""
+    """How a row begins when the file arrived, with `{name}` and `{size}` (bytes); none: the input keeps the files."""
     row: Locator | None = None
     """One row of the list of files that arrived, all of them."""
     refused: Locator | None = None
@@ -268,7 +268,7 @@ class History(Strict):
     reference: Words
     """The heading of the column that holds the reference."""
     searched: Template | None = None
-    """Text that is visible once the list is filtered, with the searched values as `{field}`, where it is redrawn by script."""
+    """Text that is visible once the list is filtered, with `{field}`, where a script redraws it."""
     not_filed: dict[Words, tuple[Words, ...]] = {}
     """Column headings, and how a cell begins in a row that is no filing, for example "Rejected"."""
     next: Locator | None = None

@@ -1,6 +1,6 @@
-"""One browser context, logged in to one account, filing one claim after the other: the `PortalSession` that services use.
+"""One browser context, logged in to one account, filing one claim after the other: the `PortalSession`.
 
-It puts the procedure together from its parts (`signin`, `forms`, `gate`, `answer`) and keeps one claim's trouble from the next.
+It puts the procedure together (`signin`, `forms`, `gate`, `answer`) and keeps one claim's trouble from the next.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class BrowserSession:
         return values
 
     def _check_button(self, walk: Walk, form: Form, frame: Frame) -> None:
-        """The submit button is where both locators say, and no error is shown: what is wrong now is provably not filed."""
+        """The submit button is there, and no error is shown: what is wrong now is provably not filed."""
         try:
             button = filling.find_element(frame, form.submit.button, "the submit button", walk.wait_ms)
         except filling.ElementNotFound as error:
@@ -153,7 +153,7 @@ class BrowserSession:
         outcome: Outcome
         try:
             outcome = asker.ask(on_sent)
-        except Exception as error:  # noqa: BLE001 - past the arming every surprise means unknown, never failed
+        except Exception as error:
             log.warning("After the click: %s", error, exc_info=error)
             outcome = Unknown(
                 ReasonCode.OUTCOME_UNKNOWN, f"Something unforeseen happened after the click: {_first_line(error)}"

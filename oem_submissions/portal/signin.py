@@ -1,4 +1,4 @@
-"""From the portal's entry to being signed in: user and password, authenticator's code, "signed in elsewhere". One try, never two."""
+"""From the portal's entry to being signed in: password, authenticator's code, "signed in elsewhere". One try only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from oem_submissions.ports import Account
 def sign_in(walk: Walk, base_url: str, account: Account) -> None:
     """Sign in to the portal.
 
-    Raises `StepFailed`: LOGIN_FAILED at the first refusal (a second try may lock the account), MFA_REQUIRED, PORTAL_MAINTENANCE,
-    PORTAL_UNAVAILABLE, SELECTOR_NOT_FOUND.
+    Raises `StepFailed`: LOGIN_FAILED at the first refusal (a second try may lock the account), MFA_REQUIRED,
+    PORTAL_MAINTENANCE, PORTAL_UNAVAILABLE, SELECTOR_NOT_FOUND.
     """
     login = walk.pack.login
     walk.page.goto(f"{base_url.rstrip('/')}{login.path}", wait_until="domcontentloaded")

@@ -1,4 +1,4 @@
-"""The named steps of a submission, and the walk through one portal's pages: wait, click, and say in words what went wrong.
+"""The named steps, and the walk through one portal's pages: wait, click, and say in words what went wrong.
 
 It knows the pack's texts for log-in, maintenance and ended sessions. Filling, gate and outcome are elsewhere.
 """
@@ -97,7 +97,7 @@ class Walk:
     dialogs: Dialogs = field(default_factory=Dialogs)
     _statuses: dict[Frame, int] = field(default_factory=dict)
     _pending: set[Request] = field(default_factory=set)
-    """Navigations that are not answered yet. Chromium evaluates nothing in a page that waits for one, without any time-out."""
+    """Navigations without an answer yet. In a page that waits for one, Chromium evaluates nothing, without time-out."""
 
     def __post_init__(self) -> None:
         self.dialogs.install(self.context)

@@ -1,0 +1,1 @@
+"""The browser runtime against the simulated portals, with a real Chromium."""

@@ -1,0 +1,126 @@
+"""Pure decisions: references, contracts, the choice of a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.outcomes import Reference, Unknown
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal.browser import find_browser
+from oem_submissions.portal.capture import filled_in
+from oem_submissions.portal.contracts import compare
+from oem_submissions.portal.locators import ByLabel, ByTestId
+from oem_submissions.portal.references import Anchored, decide, luhn
+from oem_submissions.portal.schema import Contract, Control, ReferenceRule
+
+RULE = ReferenceRule(
+    find=ByLabel(label="a"), witness=ByTestId(testid="b"), kind="number", pattern=r"\b(?P<reference>[A-Z]{2}\d{4})\b"
+)
+
+
+def outcome(*texts: str, witness: tuple[str, ...] | None = None, seen: tuple[str, ...] = ()) -> Reference | Unknown:
+    return decide(RULE, Anchored(texts, texts if witness is None else witness), seen, lambda value: True)
+
+
+def test_one_match_in_one_place_is_the_reference_with_its_span() -> None:
+    assert outcome("No. AB1234 of today") == Reference("AB1234", "number", "No. AB1234 of today", (4, 10))
+
+
+def test_full_width_characters_are_normalised_first() -> None:
+    found = outcome("\uff21\uff22\uff11\uff12\uff13\uff14")
+    assert isinstance(found, Reference)
+    assert found.value == "AB1234"
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (outcome(), ReasonCode.REFERENCE_MISSING),
+        (outcome("pending"), ReasonCode.REFERENCE_MISSING),
+        (outcome("x" * 3000 + " AB1234"), ReasonCode.REFERENCE_MISSING),
+        (outcome("AB1234", "AB1235"), ReasonCode.REFERENCE_AMBIGUOUS),
+        (outcome("AB1234 or AB1235"), ReasonCode.REFERENCE_AMBIGUOUS),
+        (outcome("AB1234", seen=("AB1234",)), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234", witness=("AB1235",)), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234", witness=()), ReasonCode.REFERENCE_SUSPECT),
+    ],
+)
+def test_everything_else_is_unknown(found: Any, reason: ReasonCode) -> None:
+    assert isinstance(found, Unknown)
+    assert found.reason is reason
+
+
+def test_a_wrong_check_digit_is_suspect() -> None:
+    rule = RULE.model_copy(update={"check": "luhn", "pattern": r"(?P<reference>\d{10})"})
+    found = decide(rule, Anchored(("4400128870",), ("4400128870",)), (), lambda value: True)
+    assert isinstance(found, Unknown)
+    assert (luhn("7310042176"), luhn("4400128870"), luhn("ABC")) == (True, False, False)
+
+
+def control(name: str, *, required: bool = False, kind: str = "text", label: str = "") -> dict[str, Any]:
+    return {"name": name, "tag": "input", "type": kind, "required": required, "label": label}
+
+
+CONTRACT = Contract(
+    scope=ByLabel(label="form"),
+    method="POST",
+    action="/claims",
+    controls=(Control(name="vin", tag="input", type="text"), Control(name="ro", tag="input", type="text")),
+)
+
+
+@pytest.mark.parametrize(
+    ("controls", "breaking", "harmless"),
+    [
+        ([control("vin"), control("ro")], (), ()),
+        ([control("ro"), control("vin")], (), ()),
+        ([control("vin", label="VIN"), control("fuel", required=True, label="Fuel type"), control("ro")],
+         ("there is a new required field 'Fuel type' after 'VIN'",), ()),
+        ([control("vin"), control("ro"), control("x", kind="hidden")],
+         ("there is a new hidden input 'x' after 'ro'",), ()),
+        ([control("vin"), control("ro"), control("note", label="Note")], (),
+         ("there is a new optional field 'Note' after 'ro'",)),
+        ([control("vin")], ("the input text 'ro' is gone",), ()),
+        ([control("vin", required=True), control("ro")], ("'vin' is required now",), ()),
+    ],
+)  # fmt: skip
+def test_a_form_is_compared_with_its_contract_in_words(
+    controls: list[dict[str, Any]], breaking: tuple[str, ...], harmless: tuple[str, ...]
+) -> None:
+    found = {"method": "POST", "action": "http://oem/claims", "controls": controls}
+    differences = compare(CONTRACT, found)
+    assert (differences.breaking, differences.harmless) == (breaking, harmless)
+
+
+def test_a_form_that_goes_elsewhere_breaks_its_contract() -> None:
+    found = {"method": "GET", "action": "http://oem/elsewhere", "controls": [control("vin"), control("ro")]}
+    assert compare(CONTRACT, found).breaking == (
+        "the form's method is GET, not POST",
+        "the form goes to /elsewhere",
+    )
+
+
+def test_playwrights_own_headless_shell_comes_first_then_the_systems(tmp_path: Path) -> None:
+    def program(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o755)
+        return path
+
+    chromium, shell = program(tmp_path / "bin/chromium"), tmp_path / "bin/chromium-headless-shell"
+    environment = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+    assert find_browser(environment).path == chromium
+    assert find_browser({**environment, "PATH": str(program(shell).parent)}).path == shell
+    own = tmp_path / ".cache/ms-playwright/chromium_headless_shell-{}/chrome-linux/headless_shell"
+    for revision in (999, 1200):
+        program(Path(str(own).format(revision)))
+    assert find_browser(environment).path == Path(str(own).format(1200))
+    with pytest.raises(ConfigurationError, match=r"No Chromium was found: run `playwright install"):
+        find_browser({"PATH": "", "HOME": str(tmp_path / "nobody")})
+
+
+def test_a_template_of_a_pack_replaces_names_and_nothing_else() -> None:
+    assert filled_in("{name} of {size} {0} {x.y}", {"name": "a", "size": "5"}) == "a of 5 {0} {x.y}"
