@@ -1,6 +1,7 @@
 """The small protocols between the services and the outside: CRM, portal, evidence store, secrets, ledger.
 
-Each has at least two implementations, but for the ledger: it is a port because services and `ledger` may not import each other.
+Each has at least two implementations, but for the ledger: it is a port because services and `ledger` may not import
+each other.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ class Crm(Protocol):
     """The customer relationship management system that claims come from and outcomes go to."""
 
     def due_records(self, modified_after: datetime | None = None) -> Iterator[CrmRecord]:
-        """Every record that is due and has no final outcome, oldest change first. Raises `CrmUnavailable`; never ends early in silence."""
+        """Every record that is due and has no final outcome, oldest change first.
+
+        Raises `CrmUnavailable`; never ends early in silence.
+        """
         ...
 
     def download(self, file_id: str, max_bytes: int) -> bytes:
@@ -100,7 +104,10 @@ class Crm(Protocol):
         ...
 
     def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
-        """Write the outcome, idempotently, by the external id `claim_id`. Raises `CrmRecordConflict` or `CrmUnavailable`."""
+        """Write the outcome, idempotently, by the external id `claim_id`.
+
+        Raises `CrmRecordConflict` or `CrmUnavailable`.
+        """
         ...
 
     def read_outcome(self, record_id: str) -> CrmOutcome | None:
@@ -171,10 +178,20 @@ class PortalSession(Protocol):
 class ClaimRules(Protocol):
     """What an adapter says about claims; intake needs no more of it."""
 
-    oem: str
-    claim_model: Any
-    """A `ClaimModel` or a union of them."""
-    cadence: Cadence
+    @property
+    def oem(self) -> str:
+        """The OEM's name in keys and addresses."""
+        ...
+
+    @property
+    def claim_model(self) -> Any:
+        """A `ClaimModel` or a union of them."""
+        ...
+
+    @property
+    def cadence(self) -> Cadence:
+        """How often it files."""
+        ...
 
 
 class Portal(Protocol):
@@ -243,7 +260,10 @@ class Bundler(Protocol):
 
 
 class LedgerUnavailable(Exception):
-    """The ledger's database can't be reached, or dropped the connection: one sentence. Whether the last write took is not known."""
+    """The ledger's database can't be reached, or dropped the connection: one sentence.
+
+    Whether the last write took is not known.
+    """
 
 
 class ReferenceTaken(Exception):

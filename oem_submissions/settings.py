@@ -1,4 +1,4 @@
-"""One frozen `Settings`, read from the environment when called, never at import. `.env.example` lists every variable."""
+"""One frozen `Settings`, read from the environment when called, not at import. `.env.example` lists every variable."""
 
 from __future__ import annotations
 
@@ -71,9 +71,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}DATABASE_URL should begin with postgresql://, and names no other engine.")
     ca = env.get(f"{PREFIX}CRM_CA")
     lease, click = _number(env, "LEASE_SECONDS", 60.0, least=2.0), _number(env, "CLICK_SECONDS", 40.0, least=16.0)
-    if click >= 0.75 * lease:  # a lease is renewed every quarter of its time, and must outlive a click even just before that
+    # A lease is renewed every quarter of its time, and must outlive a click even just before that.
+    if click >= 0.75 * lease:
         raise SettingsError(
-            f"{PREFIX}CLICK_SECONDS is {click:g}; it should be less than three quarters of {PREFIX}LEASE_SECONDS, {lease:g}."
+            f"{PREFIX}CLICK_SECONDS is {click:g}; "
+            f"it should be less than three quarters of {PREFIX}LEASE_SECONDS, {lease:g}."
         )
     return Settings(
         home=home,
@@ -116,7 +118,10 @@ def _day(env: Mapping[str, str], name: str, default: date) -> date:
 
 
 class EnvironmentSecrets:
-    """The `Secrets` port on environment variables: `portal/aurora/10234/password` is OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_PASSWORD."""
+    """The `Secrets` port on environment variables.
+
+    `portal/aurora/10234/password` is OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_PASSWORD.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment

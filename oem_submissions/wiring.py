@@ -1,11 +1,14 @@
-"""The composition root: settings become parts, parts become services and Definitions. Tests put other parts in by name."""
+"""The composition root: settings become parts, parts become services and Definitions.
+
+Tests put other parts in by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
@@ -22,30 +25,40 @@ from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
 if TYPE_CHECKING:
     from dagster import Definitions
 
+Part = TypeVar("Part")
+
 
 @contextmanager
 def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Services]:
-    """The services on their real parts; `overrides` replaces any of them by its name in `Services`. Closed at the end."""
+    """The services on their real parts, closed at the end; `overrides` replaces any part by its name in `Services`."""
     settings = settings or read_settings()
-    parts = {
-        "ledger": lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget),
-        "crm": lambda: salesforce(settings, EnvironmentSecrets()),
-        "evidence": lambda: DirectoryStore(settings.evidence),
-        "secrets": EnvironmentSecrets,
-        "adapters": lambda: ADAPTERS,
-        "portals": lambda: lambda: browser_runtime(settings),
-        "bundle": lambda: build_bundle,
-    }
-    made = {name: overrides[name] if name in overrides else make() for name, make in parts.items()}
+
+    def part(name: str, make: Callable[[], Part]) -> Part:
+        return overrides[name] if name in overrides else make()
+
+    ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
+    services = Services(
+        settings=settings,
+        ledger=ledger,
+        crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
+        evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
+        secrets=part("secrets", EnvironmentSecrets),
+        adapters=part("adapters", lambda: ADAPTERS),
+        portals=part("portals", lambda: lambda: browser_runtime(settings)),
+        bundle=part("bundle", lambda: build_bundle),
+    )
     try:
-        yield Services(settings=settings, **made)
+        yield services
     finally:
         if "ledger" not in overrides:
-            made["ledger"].close()
+            ledger.close()
 
 
 def browser_runtime(settings: Settings) -> BrowserRuntime:
-    """The portals of all OEMs behind one browser. All that follows the click fits into `click_seconds`, which arming checks the lease for."""
+    """The portals of all OEMs behind one browser.
+
+    All that follows the click fits into `click_seconds`, which arming checks the lease for.
+    """
     usual = Limits()
     before_answer = usual.action_seconds + usual.sent_seconds
     limits = replace(usual, answer_seconds=max(1.0, settings.click_seconds - before_answer))
@@ -61,18 +74,21 @@ def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm
     """The CRM client. Raises `SettingsError` that names what is missing."""
     if settings.crm_url is None:
         raise SettingsError("OEM_SUBMISSIONS_CRM_URL is not set; it should be your Salesforce instance, https://….")
-    credentials = {}
-    for name in ("client_id", "client_secret"):
+
+    def credential(name: str) -> str:
         value = secrets.find(f"crm/{name}")
         if value is None:
             raise SettingsError(f"The CRM's {name} is not set: set {secrets.where(f'crm/{name}')}.")
-        credentials[name] = value
-    return SalesforceCrm(settings.crm_url, **credentials, ca_file=settings.crm_ca)
+        return value
+
+    return SalesforceCrm(
+        settings.crm_url, credential("client_id"), credential("client_secret"), ca_file=settings.crm_ca
+    )
 
 
 def definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:
     """What Dagster loads. Nothing is opened until a run, a tick or a check needs it."""
-    # Here and not above: Dagster takes three seconds to import, and the commands that only ask the ledger don't need it.
+    # Here and not above: Dagster takes three seconds to import, and commands that only ask the ledger don't need it.
     from dagster import ResourceDefinition
 
     from oem_submissions.defs.definitions import all_definitions

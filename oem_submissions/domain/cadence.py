@@ -19,7 +19,7 @@ class Cadence:
     period: Grain
 
     def period_of(self, due_on: date) -> str:
-        """The key of the period that holds the day: the day itself, the Sunday of its week, or the first of its month."""
+        """The key of the period that holds the day: the day itself, its week's Sunday, or its month's first day."""
         match self.period:
             case "day":
                 start = due_on

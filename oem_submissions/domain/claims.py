@@ -63,7 +63,11 @@ class AttachmentKind(StrEnum):
 
 
 class Attachment(BaseModel):
-    """A file of a claim. Its bytes are fetched from the CRM at intake, and hashed: a claim never files another file than the one that came due."""
+    """A file of a claim.
+
+    Its bytes are fetched from the CRM at intake, and hashed: a claim never files another file than the one that came
+    due.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -218,7 +222,6 @@ def _sentence(error: ValidationError) -> str:
     faults = []
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         where = ".".join(str(part) for part in fault["loc"]) or "claim"
-        faults.append(
-            f"{where}: {fault['msg'].removeprefix('Value error, ').lower() if fault['type'] == 'missing' else fault['msg'].removeprefix('Value error, ')}"
-        )
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{where}: {message.lower() if fault['type'] == 'missing' else message}")
     return "; ".join(dict.fromkeys(faults))

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces, the form that is hashed (RFC 8785 for the values that occur here: no floats)."""
+    """JSON with sorted keys and no spaces, the form that is hashed (RFC 8785 for the values here, none a float)."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

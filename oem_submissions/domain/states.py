@@ -52,9 +52,9 @@ FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})
 HELD = frozenset({S.OUTCOME_UNKNOWN, S.RECONCILING, S.PROVEN_ABSENT, S.NEEDS_REVIEW, S.AWAITING_REFERENCE})
 """In these states a look-up or a person decides; nothing files."""
 NEEDS_WORKER = frozenset({S.READY, S.PREPARED, S.ARMED})
-"""In these states a worker with the portal account's lease has something to do, if only to put a lost one's work right."""
+"""In these states a worker with the account's lease has something to do, if only to put a lost one's work right."""
 TOLD_TO_CRM = frozenset({S.REJECTED, S.DEAD, S.WITHDRAWN, S.SYNCED}) | HELD
-"""Every state in which the dealer must see in the CRM where the claim stands. `SEALED` becomes `SYNCED` by that write."""
+"""In these states the dealer must see in the CRM where the claim stands. `SEALED` becomes `SYNCED` by that write."""
 
 
 def crm_status(state: State) -> str:

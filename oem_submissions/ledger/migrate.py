@@ -26,9 +26,9 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def migrate(engine: Engine) -> str:
-    """Run the missing migrations in one transaction; return the revision reached. Safe to repeat, safe beside running workers.
+    """Run the missing migrations in one transaction; return the revision reached.
 
-    Raises `ConfigurationError` when the database can't be reached.
+    Safe to repeat, safe beside running workers. Raises `ConfigurationError` when the database can't be reached.
     """
     try:
         with engine.begin() as connection:

@@ -85,7 +85,7 @@ class LedgerReader:
         return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
 
     def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
-        """What the queue should hold: every partition with a claim that some worker still has to move, or the CRM to hear of."""
+        """What the queue should hold: partitions with a claim that a worker has to move, or the CRM to hear of."""
         where = [claims.c.oem == oem, or_(claims.c.state.in_(_MOVING), _UNTOLD), claims.c.due_on <= func.current_date()]
         where += [claims.c.dealer.in_(dealers)] if dealers else []
         where += [claims.c.period == period] if period else []

@@ -1,6 +1,7 @@
-"""The ledger's writes: intake, attempts, the moves of a claim. Every move is one compare-and-set and one event, in one transaction.
+"""The ledger's writes: intake, attempts, the moves of a claim.
 
-Leases are in `leases`, reads in `reading`; this class is the one face of all three.
+Every move is one compare-and-set and one event, in one transaction. Leases are in `leases`, reads in `reading`; this
+class is the one face of all three.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def _say_unavailable(context: ExceptionContext) -> None:
     if isinstance(context.original_exception, psycopg.OperationalError):
         reason = str(context.original_exception).strip().splitlines()[0]
         raise LedgerUnavailable(
-            f"The ledger's database does not answer: {reason}. Check that PostgreSQL is up and OEM_SUBMISSIONS_DATABASE_URL."
+            f"The ledger's database does not answer: {reason}. "
+            "Check that PostgreSQL is up and OEM_SUBMISSIONS_DATABASE_URL."
         ) from context.original_exception
 
 
@@ -80,7 +82,10 @@ def database_now(connection: Connection) -> datetime:
 
 
 class Ledger(LedgerReader):
-    """What was filed. Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more."""
+    """What was filed.
+
+    Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
+    """
 
     def __init__(self, engine: Engine, attempts_budget: int = 3) -> None:
         super().__init__(engine)
@@ -128,9 +133,9 @@ class Ledger(LedgerReader):
             return claim
 
     def amend_claim(self, claim: Claim, new: NewClaim, actor: str = "intake") -> Claim:
-        """Replace the payload of a claim that is `READY` or `DEAD`: the CRM's record was corrected. A `DEAD` one lives again.
+        """Replace the payload of a claim that is `READY` or `DEAD`: the CRM's record was corrected.
 
-        Raises `StateConflict` when a worker has it.
+        A `DEAD` one lives again. Raises `StateConflict` when a worker has it.
         """
         try:
             return self._amend(claim, new, actor)
@@ -259,10 +264,10 @@ class Ledger(LedgerReader):
             return moved
 
     def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim:
-        """`PREPARED` → `ARMED`, durable before the click. One statement checks state, payload, fencing token and that the
-        lease outlives the longest click allowed.
+        """`PREPARED` → `ARMED`, durable before the click.
 
-        Raises `LeaseLost` or `StateConflict`; then nothing may be clicked.
+        One statement checks state, payload, fencing token and that the lease outlives the longest click allowed. Raises
+        `LeaseLost` or `StateConflict`; then nothing may be clicked.
         """
         with self._engine.begin() as connection:
             now = database_now(connection)
@@ -355,7 +360,10 @@ class Ledger(LedgerReader):
         text: str,
         step: str | None,
     ) -> Claim:
-        """End an attempt that did not confirm: move the claim (or leave it `READY`) with the reason. Text is cut at 2,000 characters."""
+        """End an attempt that did not confirm: move the claim (or leave it `READY`) with the reason.
+
+        The text is cut at 2,000 characters.
+        """
         with self._engine.begin() as connection:
             now = database_now(connection)
             values = {"reason": reason, "reason_text": text[:2000]}
@@ -372,7 +380,7 @@ class Ledger(LedgerReader):
     # --- after the filing -----------------------------------------------------------------------------------------
 
     def sealed(self, claim: Claim, run_id: str, digest: str, actor: str) -> Claim:
-        """The bundle is stored and read back: `CONFIRMED` → `SEALED`; any other state keeps it and has the bundle noted."""
+        """The bundle is stored and read back: `CONFIRMED` → `SEALED`; any other state stays, with the bundle noted."""
         with self._engine.begin() as connection:
             now = database_now(connection)
             values: dict[str, Any] = {"bundle_digest": digest}
@@ -384,7 +392,7 @@ class Ledger(LedgerReader):
             return sealed
 
     def synced(self, claim: Claim, run_id: str | None, actor: str) -> Claim:
-        """The CRM has been told where the claim stands, and read back: `SEALED` → `SYNCED`, any other state is noted."""
+        """The CRM was told where the claim stands, and read back: `SEALED` → `SYNCED`, any other state is noted."""
         with self._engine.begin() as connection:
             now = database_now(connection)
             target = State.SYNCED if claim.state is State.SEALED else claim.state

@@ -43,9 +43,7 @@ class Services:
 
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
-        report = take_in_due_claims(
-            self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes
-        )
+        report = take_in_due_claims(self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes)
         refused = [claim for claim in map(self.ledger.claim, report.refused) if claim]
         sync_claims(refused, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
         return report
@@ -76,9 +74,7 @@ class Services:
     def seal(self, partition: Partition, run_id: str, worker: str) -> list[Claim]:
         """Seal what has an outcome; the claims that were sealed now."""
         claims = self.claims(partition)
-        return seal_claims(
-            claims, run_id, worker, ledger=self.ledger, evidence=self.evidence, bundle=self.bundle
-        )
+        return seal_claims(claims, run_id, worker, ledger=self.ledger, evidence=self.evidence, bundle=self.bundle)
 
     def sync(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
         """Tell the CRM; what it did not take."""

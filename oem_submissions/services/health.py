@@ -1,4 +1,7 @@
-"""Lost workers: a lease that ran out without being given back. Their claims are put right, by the side of the click they died on."""
+"""Lost workers: a lease that ran out without being given back.
+
+Their claims are put right, by the side of the click they died on.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ class LostWorker:
     def sentence(self) -> str:
         """What happened, for an alert."""
         left = ", ".join(f"{c.claim_id} ({c.reason}, now {c.state})" for c in self.claims) or "no claim under way"
-        return f"Worker {self.lease.worker} of {self.lease.oem}/{self.lease.dealer} was lost in run {self.lease.run_id}: {left}."
+        lease = self.lease
+        return f"Worker {lease.worker} of {lease.oem}/{lease.dealer} was lost in run {lease.run_id}: {left}."
 
 
 def recover_lost_workers(ledger: Ledger, actor: str, seconds: float) -> list[LostWorker]:

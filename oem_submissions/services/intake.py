@@ -1,4 +1,7 @@
-"""Due claims from the CRM into the ledger: validated, files fetched and hashed, payload frozen. Everything in a record is untrusted."""
+"""Due claims from the CRM into the ledger: validated, files fetched and hashed, payload frozen.
+
+Everything in a record is untrusted.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,10 @@ class IntakeReport:
 def take_in_due_claims(
     ledger: Ledger, crm: Crm, evidence: EvidenceStore, adapters: Mapping[str, ClaimRules], attachment_bytes: int
 ) -> IntakeReport:
-    """Bring the ledger up to date with the CRM's due records. A record that can't be a claim is kept too, with its reason.
+    """Bring the ledger up to date with the CRM's due records.
 
-    Raises `CrmUnavailable` when the CRM fails; what was taken in by then stays, and the next look goes on from there.
+    A record that can't be a claim is kept too, with its reason. Raises `CrmUnavailable` when the CRM fails; what was
+    taken in by then stays, and the next look goes on from there.
     """
     taken, amended, refused = [], [], []
     for record in crm.due_records():
@@ -56,7 +60,7 @@ def take_in_due_claims(
         try:
             claim = ledger.add_claim(new) if known is None else ledger.amend_claim(known, new)
         except StateConflict:
-            continue  # a worker took the old payload just now; the correction comes too late and the CRM will show the outcome
+            continue  # a worker just took the old payload: the correction is late, and the CRM will show the outcome
         if claim.state is State.DEAD:
             _log.warning(
                 "claim %s of record %s: %s %s", claim.claim_id, record.record_id, claim.reason, claim.reason_text

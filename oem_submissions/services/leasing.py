@@ -19,8 +19,8 @@ _HEARTBEATS_PER_LEASE = 4
 def held_account(ledger: Ledger, oem: str, dealer: str, run_id: str, worker: str, seconds: float) -> Iterator[Lease]:
     """The account's lease, renewed in the background until the block ends.
 
-    Waits while another worker holds it, for as long as a dead one's lease can last; then raises `LeaseLost`. A lease that can't be
-    renewed is not fought for: every write of the ledger checks it.
+    Waits while another worker holds it, for as long as a dead one's lease can last; then raises `LeaseLost`. A lease
+    that can't be renewed is not fought for: every write of the ledger checks it.
     """
     lease = _wait_for(ledger, oem, dealer, run_id, worker, seconds)
     stop = threading.Event()

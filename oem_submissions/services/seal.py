@@ -1,4 +1,7 @@
-"""Sealing: the durable pieces of a claim's evidence become one bundle, stored and read back. The same pieces give the same bundle."""
+"""Sealing: the durable pieces of a claim's evidence become one bundle, stored and read back.
+
+The same pieces give the same bundle.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST)
 def seal_claims(
     claims: Iterable[Claim], run_id: str, actor: str, *, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler
 ) -> list[Claim]:
-    """Seal every claim that has an outcome and no bundle: confirmed ones, and refused ones, whose refusal is worth proving too."""
+    """Seal every claim that has an outcome and no bundle: confirmed ones, and refused ones.
+
+    A refusal is worth proving too.
+    """
     sealed = []
     for claim in claims:
         if claim.bundle_digest is None and claim.state in (State.CONFIRMED, State.REJECTED):

@@ -1,4 +1,6 @@
-"""The way of one claim through the portal: `submit_claim` reads top to bottom. What surrounds it (lease, session, retries) stands below it.
+"""The way of one claim through the portal: `submit_claim` reads top to bottom.
+
+What surrounds it (lease, session, retries) stands below it.
 
 Not here: how a page is filled (portal), what a row looks like (ledger), when to run (defs).
 """
@@ -53,8 +55,8 @@ class Work:
 def submit_claim(claim: Claim, work: Work) -> Claim:
     """File one `READY` claim: above ARM nothing was filed, provably; below it nothing clicks again, whatever happens.
 
-    An exception that leaves this function (database gone, bug) leaves the claim where the ledger has it; the next holder of the
-    account's lease makes an armed one `OUTCOME_UNKNOWN`.
+    An exception that leaves this function (database gone, bug) leaves the claim where the ledger has it; the next
+    holder of the account's lease makes an armed one `OUTCOME_UNKNOWN`.
     """
     ledger, session, lease = work.ledger, work.session, work.lease
     claim, attempt = ledger.start_attempt(claim, lease, work.portal.pins)
@@ -77,8 +79,8 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
                 return ledger.confirm(claim, attempt, lease, reference)
             except ReferenceTaken as taken:
                 ending = (State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_SUSPECT, str(taken))
-        case Refused(ReasonCode.DUPLICATE_AT_PORTAL as reason, text, _):  # it may be our own earlier filing: held, to be looked up
-            ending = (State.OUTCOME_UNKNOWN, reason, text)
+        case Refused(ReasonCode.DUPLICATE_AT_PORTAL as reason, text, _):
+            ending = (State.OUTCOME_UNKNOWN, reason, text)  # it may be our own earlier filing: held, to be looked up
         case Refused(reason, text, witness):
             ending = (State.REJECTED, reason, f"{text} (nothing was filed: {witness})")
         case Pending(text):
@@ -119,8 +121,8 @@ def submit_partition(
 ) -> list[Claim]:
     """Resume and file a partition's claims, each at most once; the claims as they stand afterwards.
 
-    What was filed before is left alone: no lease is taken and no browser started when nothing is to be done. Raises `TryAgain`
-    when a claim failed in a way that may pass by itself, `LeaseLost` when the account is taken from us.
+    What was filed before is left alone: no lease is taken and no browser started when nothing is to be done. Raises
+    `TryAgain` when a claim failed in a way that may pass by itself, `LeaseLost` when the account is taken from us.
     """
     key = (partition.oem, partition.dealer, partition.period)
     if not any(claim.state in NEEDS_WORKER for claim in ledger.claims(*key)):
@@ -147,8 +149,11 @@ def submit_partition(
 
 
 def _submit_all(ready: list[Claim], work: Work) -> None:
-    """One after the other. Trouble of one claim is its own; trouble of the portal ends the batch, trouble of the account dead-letters it:
-    the same bad log-in tried again and again locks the account."""
+    """One after the other.
+
+    Trouble of one claim is its own; trouble of the portal ends the batch; trouble of the account dead-letters it: the
+    same bad log-in tried again and again locks the account.
+    """
     for position, claim in enumerate(ready):
         done = submit_claim(claim, work)
         if done.reason is None:

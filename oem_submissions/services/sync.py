@@ -1,4 +1,4 @@
-"""Telling the CRM where a claim stands: written, read back, and only then noted. The portal is never touched from here."""
+"""Telling the CRM where a claim stands: written, read back, and only then noted. Nothing here touches the portal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
 def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str) -> bool:
     """Whether the CRM's record says what the ledger says.
 
-    The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is named by digest.
+    The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is
+    named by digest.
     """
     expected = outcome_for(claim, desk_url)
     if found is None or _path(found.evidence_url) != _path(expected.evidence_url):
