@@ -1,4 +1,7 @@
-"""The commands. Each reads its words, calls a service, and prints; `--json` prints one document on stdout and nothing else."""
+"""The commands. Each reads its words, calls a service, and prints.
+
+`--json` prints one document on stdout and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.domain.evidence import bundle_key
@@ -90,12 +94,12 @@ def demo(
 @app.command()
 def up(simulate: Annotated[bool, typer.Option("--simulate", help="With simulated portals and CRM.")] = False) -> None:
     """Start database, Dagster webserver and daemon, and desk; Ctrl-C stops all."""
-    from oem_submissions.cli.demo import running_demo
+    from oem_submissions.cli.demo import Demo, running_demo
     from oem_submissions.cli.stack import running_stack
 
     settings = read_settings()
     with running_demo(settings, 1, None) if simulate else running_stack(settings, {}) as running:
-        addresses = (running.up if simulate else running).addresses
+        addresses = (running.up if isinstance(running, Demo) else running).addresses
         terminal.print(f"Dagster        {addresses.dagster}\nEvidence desk  {addresses.desk}")
         if addresses.simulator:
             terminal.print(f"Simulator      {addresses.simulator}")
@@ -178,7 +182,8 @@ def enqueue(
         _print_json(document)
     elif due:
         claims = sum(work.claims for work in due)
-        terminal.print(f"{oem}: {len(due)} runs for {claims} claims are requested; those under way are not queued twice.")
+        requested = f"{len(due)} runs for {claims} claims are requested"
+        terminal.print(f"{oem}: {requested}; those under way are not queued twice.")
     else:
         terminal.print(f"{oem}: nothing is due.")
 
@@ -187,7 +192,7 @@ def enqueue(
 def status(as_json: AsJson = False) -> None:
     """Per OEM: ready, running, filed, refused, held, dead, queue age, last tick."""
     with _ledger() as ledger:
-        rows = [_status(oem, ledger) for oem in wiring.ADAPTERS]
+        rows = [_status(oem, ledger) for oem in ADAPTERS]
     if as_json:
         _print_json({"oems": rows})
         return
@@ -223,7 +228,10 @@ def lookup(text: str, as_json: AsJson = False) -> None:
     with _ledger(settings) as ledger:
         found = ledger.find(text)
         if not found:
-            raise NotSo(f"Nothing is known under '{text}': try the reference, claim id, CRM record, repair order, VIN or invoice.")
+            raise NotSo(
+                f"Nothing is known under '{text}': "
+                "try the reference, claim id, CRM record, repair order, VIN or invoice."
+            )
         stories = [_story(claim, ledger, settings) for claim in found]
     if as_json:
         _print_json({"claims": stories})
@@ -406,7 +414,7 @@ def list_dealers(as_json: AsJson = False) -> None:
     with _ledger() as ledger:
         rows = [
             {"oem": oem, "dealer": dealer, "log_in_set": secrets.find(f"portal/{oem}/{dealer}/password") is not None}
-            for oem in wiring.ADAPTERS
+            for oem in ADAPTERS
             for dealer in ledger.dealers(oem)
         ]
     if as_json:
@@ -449,8 +457,8 @@ def _ledger(settings: Settings | None = None) -> Iterator[Ledger]:
 
 
 def _known(oem: str) -> None:
-    if oem not in wiring.ADAPTERS:
-        raise typer.BadParameter(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(wiring.ADAPTERS))}.")
+    if oem not in ADAPTERS:
+        raise typer.BadParameter(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(ADAPTERS))}.")
 
 
 def _person() -> str:

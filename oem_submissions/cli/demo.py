@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.cli.stack import RunningStack, running_stack, simulator
@@ -87,7 +88,7 @@ def simulated_environment(simulated: dict[str, str], seed: int) -> dict[str, str
 
 def _set_fault(portals: SimulatorClient, fault: str) -> None:
     taken = []
-    for oem in wiring.ADAPTERS:
+    for oem in ADAPTERS:
         try:
             portals.set_fault(oem=oem, fault=fault, times=1)
         except ValueError as error:
@@ -187,5 +188,3 @@ def outcome_table(demo: Demo, document: dict[str, Any]) -> Group:
     facts.add_row("Claim pages", f"{demo.up.addresses.desk}/claims/CLAIM, or look one up at {demo.up.addresses.desk}")
     facts.add_row("Simulated portals", str(demo.up.addresses.simulator))
     return Group(table, facts)
-
-

@@ -8,7 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from adapters.registry import oems
 from oem_submissions import wiring
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.store import Ledger, ledger_engine
@@ -38,7 +40,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("evidence store", lambda: _evidence(settings)),
         _look("CRM", lambda: _crm(settings, secrets)),
     ]
-    diagnoses += [_look(f"portal {oem}", lambda oem=oem: _portal(settings, oem)) for oem in sorted(wiring.ADAPTERS)]
+    diagnoses += [_look(f"portal {oem}", partial(_portal, settings, oem)) for oem in oems()]
     return diagnoses
 
 
@@ -59,8 +61,7 @@ def _browser() -> str:
 
 
 def _packs(settings: Settings) -> str:
-    packs = [load_pack(settings.selectors, oem) for oem in sorted(wiring.ADAPTERS)]
-    return ", ".join(f"{oem} {pack.version}" for oem, pack in zip(sorted(wiring.ADAPTERS), packs, strict=True))
+    return ", ".join(f"{oem} {load_pack(settings.selectors, oem).version}" for oem in oems())
 
 
 def _ledger(settings: Settings) -> str:

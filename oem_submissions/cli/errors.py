@@ -35,7 +35,10 @@ _PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavai
 
 
 def run_saying_errors(command: Callable[[], object], debug: bool) -> None:
-    """Run a command and leave with its exit code; errors that we know are one sentence, or, with `debug`, a traceback."""
+    """Run a command and leave with its exit code.
+
+    Errors that we know are one sentence, or, with `debug`, a traceback.
+    """
     try:
         command()
     except typer.Exit as leaving:

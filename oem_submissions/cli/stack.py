@@ -1,4 +1,7 @@
-"""The processes of one machine: database, simulator, Dagster's webserver and daemon, the desk. Started in order, stopped together."""
+"""The processes of one machine: database, simulator, Dagster's webserver and daemon, the desk.
+
+Started in order, stopped together.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.embedded import EmbeddedPostgres
@@ -106,7 +108,7 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -145,7 +147,10 @@ def simulator(state: Path, logs: Path) -> Iterator[dict[str, str]]:
 
 
 def database_environment(settings: Settings, postgres: EmbeddedPostgres | None) -> dict[str, str]:
-    """The variables that lead to the ledger and to Dagster's storage; the latter defaults to a database beside the ledger's."""
+    """The variables that lead to the ledger and to Dagster's storage.
+
+    The latter defaults to a database beside the ledger's.
+    """
     ledger = settings.database_url or (postgres.url("oem_submissions") if postgres else "")
     dagster = os.environ.get(f"{PREFIX}DAGSTER_DATABASE_URL")
     if dagster is None:
@@ -162,7 +167,7 @@ def database_environment(settings: Settings, postgres: EmbeddedPostgres | None) 
 
 
 def _dagster_home(home: Path) -> Path:
-    """A folder with the project's `dagster.yaml`: Dagster also writes there, which the project's own folder is not for."""
+    """A folder with the project's `dagster.yaml`: Dagster also writes there, which the project's folder is not for."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "dagster.yaml"
@@ -224,4 +229,5 @@ def _wait_until_it_answers(address: str, up: RunningStack, seconds: float = 120)
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
-    raise ConfigurationError(f"{address} did not answer within {seconds:.0f} s; see the logs in {up.settings.home / 'logs'}.")
+    logs = up.settings.home / "logs"
+    raise ConfigurationError(f"{address} did not answer within {seconds:.0f} s; see the logs in {logs}.")

@@ -1,5 +1,7 @@
 """Jobs, schedules and sensors. They only enqueue, or look: each is a few lines over a service."""
 
+# No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
+
 from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
@@ -64,9 +66,7 @@ def enqueue_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
     def enqueue(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:
         services = context.resources.services
         work = services.due(rules.oem, runs_under_way(context.instance, rules.oem))
-        services.ledger.record_tick(
-            rules.oem, "schedule", context.scheduled_execution_time.astimezone(UTC), len(work)
-        )
+        services.ledger.record_tick(rules.oem, "schedule", context.scheduled_execution_time.astimezone(UTC), len(work))
         add_dealers(context.instance, rules.oem, (item.dealer for item in work))
         return [run_request(item) for item in work] or SkipReason("Nothing is due that is not under way.")
 
@@ -76,7 +76,8 @@ def enqueue_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
 def enqueue_requests_sensor(jobs: dict[str, Any]) -> SensorDefinition:
     """Answers `oem-submissions enqueue`: the same question as the schedules', asked from a shell or a CronJob.
 
-    The run key is the request and the partition, never the business key: a tick that is evaluated twice asks for no run twice.
+    The run key is the request and the partition, never the business key: a tick that is evaluated twice asks for no
+    run twice.
     """
 
     @sensor(
@@ -105,7 +106,10 @@ def enqueue_requests_sensor(jobs: dict[str, Any]) -> SensorDefinition:
 
 
 def crm_intake_sensor(every_seconds: int) -> SensorDefinition:
-    """Takes due claims in from the CRM. A failed read is not an empty read: it is an error of the tick, and nothing follows from it."""
+    """Takes due claims in from the CRM.
+
+    A failed read is not an empty read: it is an error of the tick, and nothing follows from it.
+    """
 
     @sensor(
         name="crm_intake",
@@ -144,7 +148,10 @@ def new_dealers_sensor(oems: Iterable[str]) -> SensorDefinition:
 
 
 def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
-    """Puts right what lost workers left, by the side of the click; their Dagster runs are marked failed, and the rest goes on."""
+    """Puts right what lost workers left, by the side of the click.
+
+    Their Dagster runs are marked failed, and the rest goes on.
+    """
 
     @sensor(
         name="lost_workers",

@@ -1,4 +1,9 @@
-"""The checks of one OEM's partitions. They read the ledger, the store and the CRM by key; each failure says what to do next."""
+"""The checks of one OEM's partitions.
+
+They read the ledger, the store and the CRM by key; each failure says what to do next.
+"""
+
+# No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -78,7 +83,8 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     def check(asset: str, name: str, blocking: bool, description: str) -> Callable[..., Any]:
         def declare(function: Callable[..., Any]) -> Any:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", PreviewWarning)  # partitioned checks are marked preview; we rely on them
+                # Partitioned checks are marked preview; we rely on them.
+                warnings.simplefilter("ignore", PreviewWarning)
                 return asset_check(
                     asset=AssetKey([oem, asset]),
                     name=name,
@@ -98,10 +104,11 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     def reference_captured(context: AssetCheckExecutionContext) -> AssetCheckResult:
         _, claims = claims_in(context)
         missing = without_reference(claims)
+        captured = sum(c.state in FILED for c in claims)
         return AssetCheckResult(
             passed=not missing,
             severity=AssetCheckSeverity.ERROR,
-            description=_sentence(missing) if missing else f"{sum(c.state in FILED for c in claims)} references captured.",
+            description=_sentence(missing) if missing else f"{captured} references captured.",
             metadata={"claims": claims_table(missing or claims, ("claim_id", "state", "reference", "reason"))},
         )
 

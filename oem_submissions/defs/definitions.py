@@ -27,9 +27,7 @@ def all_definitions(
     """One asset group, job and schedule per OEM; the sensors; and `services`, which every one of them works through."""
     ops = filing_ops(settings.attempts_budget, settings.retry_seconds)
     jobs: dict[str, Any] = {oem: filing_job(rules) for oem, rules in adapters.items()}
-    checks = [
-        check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)
-    ]
+    checks = [check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)]
     return Definitions(
         assets=[intake_asset(), *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values())],
         asset_checks=checks,

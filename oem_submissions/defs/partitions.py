@@ -13,14 +13,14 @@ from dagster import (
     MultiPartitionKey,
     MultiPartitionsDefinition,
     OpExecutionContext,
-    TimeWindowPartitionsDefinition,
     WeeklyPartitionsDefinition,
 )
 
+from oem_submissions.domain.cadence import Grain
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.submit import Partition
 
-_GRAINS: dict[str, type[TimeWindowPartitionsDefinition]] = {
+_GRAINS: dict[Grain, type[DailyPartitionsDefinition | WeeklyPartitionsDefinition | MonthlyPartitionsDefinition]] = {
     "day": DailyPartitionsDefinition,
     "week": WeeklyPartitionsDefinition,
     "month": MonthlyPartitionsDefinition,

@@ -1,7 +1,8 @@
-"""Dagster's queue, with one addition: every run carries `oem`, `dealer` and `period`, also one that a backfill or the UI launched.
+"""Dagster's queue, with one addition: every run carries `oem`, `dealer` and `period`.
 
-The queue's limits per OEM and per dealer are on these tags, so a run without them would slip through. It is Dagster's documented
-extension point for run attribution; `dagster.yaml` names this class.
+So does one that a backfill or the UI launched. The queue's limits per OEM and per dealer are on these tags, so a run
+without them would slip through. It is Dagster's documented extension point for run attribution; `dagster.yaml` names
+this class.
 """
 
 from __future__ import annotations
@@ -32,5 +33,3 @@ def business_tags(run: DagsterRun) -> dict[str, str]:
     dealer, period = run.tags.get(f"{_PARTITION}/dealer"), run.tags.get(f"{_PARTITION}/period")
     tags = {"oem": oem, "dealer": dealer, "period": period}
     return {name: value for name, value in tags.items() if value}
-
-
