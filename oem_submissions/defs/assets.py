@@ -1,5 +1,7 @@
 """The assets of one OEM: submission results → evidence bundles → CRM sync, one graph of three ops per partition."""
 
+# No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
+
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -41,6 +43,10 @@ _CONFIG = {"oem": str}
 """Hard-coded by each OEM's asset graph, never set by a person."""
 
 
+class NotSealed(Exception):
+    """The evidence of a filed claim could not be bundled; the run comes back to it. The portal is not touched."""
+
+
 class CrmNotTold(Exception):
     """The CRM did not take an outcome; the run comes back to it. The portal is not touched."""
 
@@ -76,15 +82,17 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     def seal_evidence(context: OpExecutionContext) -> None:
         """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
         services, partition = _services(context), partition_of(context, context.op_config["oem"])
-        sealed = services.seal(partition, context.run_id, worker_name())
-        for claim in sealed:
-            context.log.info(f"claim {claim.claim_id}: bundle {claim.bundle_digest}")
+        unsealed = services.seal(partition, context.run_id, worker_name())
+        for item in unsealed:
+            context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
+        if unsealed and context.retry_number < budget:
+            raise NotSealed("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in unsealed))
         claims = services.claims(partition)
         bundled = [claim for claim in claims if claim.bundle_digest]
         context.add_output_metadata(
             {
                 "bundles": len(bundled),
-                "sealed in this run": len(sealed),
+                "not sealed": len(unsealed),
                 "claims": claims_table(claims, ("claim_id", "state", "reference", "bundle_digest")),
                 **links(services.settings, partition),
                 **thumbnail(services, bundled),

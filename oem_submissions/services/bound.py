@@ -14,7 +14,7 @@ from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.health import LostWorker, recover_lost_workers
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.queue import work_to_enqueue
-from oem_submissions.services.seal import seal_claims
+from oem_submissions.services.seal import Unsealed, seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sync import Untold, same_standing, sync_claims
 from oem_submissions.settings import Settings
@@ -44,8 +44,8 @@ class Services:
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
         report = take_in_due_claims(self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes)
-        refused = [claim for claim in map(self.ledger.claim, report.refused) if claim]
-        sync_claims(refused, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
+        untold = [claim for claim in self.ledger.untold() if claim.run_id is None]  # no run will: none ever had them
+        sync_claims(untold, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
         return report
 
     def due(
@@ -71,8 +71,8 @@ class Services:
             attempts_budget=self.settings.attempts_budget,
         )
 
-    def seal(self, partition: Partition, run_id: str, worker: str) -> list[Claim]:
-        """Seal what has an outcome; the claims that were sealed now."""
+    def seal(self, partition: Partition, run_id: str, worker: str) -> list[Unsealed]:
+        """Seal what has an outcome; what could not be sealed."""
         claims = self.claims(partition)
         return seal_claims(claims, run_id, worker, ledger=self.ledger, evidence=self.evidence, bundle=self.bundle)
 

@@ -5,7 +5,9 @@ The same pieces give the same bundle.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, BundleFacts, bundle_key
 from oem_submissions.domain.failures import SubmissionError
@@ -13,26 +15,48 @@ from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, KeptArtifact
 from oem_submissions.domain.states import State
-from oem_submissions.ports import Bundler, EvidenceMissing, EvidenceStore, Ledger
+from oem_submissions.ports import (
+    Bundler,
+    EvidenceConflict,
+    EvidenceMissing,
+    EvidenceStore,
+    EvidenceUnavailable,
+    Ledger,
+)
+
+_log = logging.getLogger(__name__)
 
 _BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST)
 
 
+@dataclass(frozen=True)
+class Unsealed:
+    """A claim that has an outcome and could not be bundled, and why."""
+
+    claim: Claim
+    problem: str
+
+
 def seal_claims(
     claims: Iterable[Claim], run_id: str, actor: str, *, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler
-) -> list[Claim]:
-    """Seal every claim that has an outcome and no bundle: confirmed ones, and refused ones.
+) -> list[Unsealed]:
+    """Seal every claim that has an outcome and no bundle; what could not be sealed. One claim's trouble is its own.
 
-    A refusal is worth proving too.
+    Refused claims are sealed too: a refusal is worth proving.
     """
-    sealed = []
+    unsealed = []
     for claim in claims:
-        if claim.bundle_digest is None and claim.state in (State.CONFIRMED, State.REJECTED):
-            sealed.append(_seal(claim, run_id, actor, ledger, evidence, bundle))
-    return sealed
+        if claim.bundle_digest is not None or claim.state not in (State.CONFIRMED, State.REJECTED):
+            continue
+        try:
+            _seal(claim, run_id, actor, ledger, evidence, bundle)
+        except (SubmissionError, EvidenceConflict, EvidenceUnavailable) as error:
+            _log.warning("claim %s: %s", claim.claim_id, error)
+            unsealed.append(Unsealed(claim, str(error)))
+    return unsealed
 
 
-def _seal(claim: Claim, run_id: str, actor: str, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler) -> Claim:
+def _seal(claim: Claim, run_id: str, actor: str, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler) -> None:
     attempt = next(a for a in reversed(ledger.attempts(claim.claim_id)) if a.armed_at is not None)
     kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id and a.name in _BUNDLED]
     made = bundle(_facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept})
@@ -41,7 +65,7 @@ def _seal(claim: Claim, run_id: str, actor: str, ledger: Ledger, evidence: Evide
     if evidence.get(key) != made.zip_bytes:
         text = f"The bundle of claim {claim.claim_id} read back from the store is not the one that was written."
         raise SubmissionError(ReasonCode.POST_EVIDENCE_MISSING, text, "seal")
-    return ledger.sealed(claim, run_id, made.digest, actor)
+    ledger.sealed(claim, run_id, made.digest, actor)
 
 
 def _read(artifact: KeptArtifact, evidence: EvidenceStore) -> bytes:

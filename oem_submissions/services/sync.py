@@ -62,7 +62,7 @@ def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
         reference=claim.reference,
         reference_kind=claim.reference_kind,
         reason_code=claim.reason if claim.state not in FILED else None,
-        reason_text=claim.reason_text if claim.state not in FILED else None,
+        reason_text=(claim.reason_text or "").strip() or None if claim.state not in FILED else None,
         evidence_url=evidence_url(desk_url, claim) if digest else None,
         evidence_digest=digest,
         run_id=claim.run_id,

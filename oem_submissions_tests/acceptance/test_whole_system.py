@@ -175,7 +175,10 @@ def kill(lease: Lease) -> None:
 
 
 def assert_filed_once(demo: Demo, records: set[str]) -> list[ReasonCode | None]:
-    """Each of the claims was filed exactly once, or refused, or is held and was filed at most once. The reasons of the held."""
+    """Each of the claims was filed exactly once, or refused, or is held and was filed at most once.
+
+    Returns the reasons of the held.
+    """
     filings = demo.portals.truth()["aurora"]["filings"]
     ours = Counter(filing["fields"]["your_reference"] for filing in filings)
     held = []

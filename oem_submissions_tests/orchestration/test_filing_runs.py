@@ -22,7 +22,6 @@ from dagster import (
     build_schedule_context,
     build_sensor_context,
 )
-
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from oem_submissions import wiring
@@ -36,7 +35,7 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ports import Portal
+from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailable, Portal
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
@@ -64,11 +63,23 @@ class OnePortal:
         return self.only
 
 
+class ForgetfulCrm(MemoryCrm):
+    """A CRM that does not take its first writes."""
+
+    lose_writes = 0
+
+    def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
+        if self.lose_writes:
+            self.lose_writes -= 1
+            raise CrmUnavailable("The CRM is down.")
+        super().write_outcome(record_id, outcome)
+
+
 class Everything:
     """Definitions on a real ledger, with fakes behind the ports."""
 
     def __init__(self, ledger: Ledger, folder: Path) -> None:
-        self.ledger, self.crm, self.portal = ledger, MemoryCrm(), FakePortal()
+        self.ledger, self.crm, self.portal = ledger, ForgetfulCrm(), FakePortal()
         self.instance = DagsterInstance.local_temp(str(folder))
         self.evidence = MemoryStore()
         self.settings = replace(read_settings({}), retry_seconds=0.0)
@@ -82,6 +93,11 @@ class Everything:
             "portals": lambda: nullcontext(OnePortal(self.portal)),
         }
         self.defs: Definitions = wiring.definitions(self.settings, **self.parts)
+
+    def use(self, **parts: Any) -> None:
+        """Put other parts behind the ports."""
+        self.parts.update(parts)
+        self.defs = wiring.definitions(self.settings, **self.parts)
 
     def add(self, number: int, **changes: Any) -> None:
         payload = warranty_payload(number, **changes)
@@ -215,6 +231,67 @@ def test_an_outage_of_the_crm_never_touches_the_portal_again(everything: Everyth
     assert len(everything.portal.filed) == 1
 
 
+class StoreRefusing(MemoryStore):
+    """A store that does not take what has a word in its key."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word: str | None = word
+
+    def put(self, key: str, data: bytes) -> None:
+        if self.word is not None and self.word in key:
+            raise EvidenceUnavailable("The disk is full.")
+        super().put(key, data)
+
+
+def test_a_bundle_that_can_not_be_stored_holds_up_no_other_claim(everything: Everything) -> None:
+    everything.add(1)
+    everything.add(2)
+    everything.take_in()
+    first, second = everything.ledger.all_claims(OEM)
+    store = StoreRefusing(f"bundles/{first.claim_id}")
+    everything.use(evidence=store)
+    result = everything.run()
+    assert not result.success
+    assert everything.evaluations(result)["evidence_present"] is False
+    states = [everything.ledger.claim(claim.claim_id).state for claim in (first, second)]
+    assert states == [State.CONFIRMED, State.SYNCED]
+    store.word = None
+    assert everything.run().success
+    assert len(everything.portal.filed) == 2
+
+
+def test_evidence_that_is_not_durable_before_the_click_stops_the_claim(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.use(evidence=StoreRefusing("pre_submit"))
+    assert not everything.run().success
+    assert everything.portal.filed == []
+    assert everything.ledger.all_claims(OEM)[0].reason is ReasonCode.PRE_EVIDENCE_MISSING
+
+
+def test_evidence_that_is_not_durable_after_the_click_holds_the_claim(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.use(evidence=StoreRefusing("post_confirm"))
+    assert not everything.run().success
+    assert len(everything.portal.filed) == 1
+    (claim,) = everything.ledger.all_claims(OEM)
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.POST_EVIDENCE_MISSING)
+    assert "WC-000001" in (claim.reason_text or "")
+
+
+def test_a_refused_record_is_told_to_the_crm_later_when_it_was_down(everything: Everything) -> None:
+    everything.add(1, vin="WRONG")
+    everything.crm.lose_writes = 1
+    everything.take_in()
+    assert everything.crm.read_outcome("REC0001") is None
+    everything.take_in()
+    told = everything.crm.read_outcome("REC0001")
+    assert told is not None
+    assert told.status == "DEAD"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -265,10 +342,16 @@ def test_the_schedule_only_enqueues_and_what_is_under_way_is_not_enqueued_twice(
 
     def tick() -> list[RunRequest]:
         now = datetime(2026, 11, 10, 14, tzinfo=UTC)
-        with partition_loading_context(dynamic_partitions_store=everything.instance), wiring.build(everything.settings, **everything.parts) as services, build_schedule_context(
-            instance=everything.instance, scheduled_execution_time=now, resources={"services": services},
-            repository_def=everything.defs.get_repository_def(),
-        ) as context:  # fmt: skip
+        with (
+            partition_loading_context(dynamic_partitions_store=everything.instance),
+            wiring.build(everything.settings, **everything.parts) as services,
+            build_schedule_context(
+                instance=everything.instance,
+                scheduled_execution_time=now,
+                resources={"services": services},
+                repository_def=everything.defs.get_repository_def(),
+            ) as context,
+        ):
             return list(schedule.evaluate_tick(context).run_requests or ())
 
     (request,) = tick()
@@ -288,10 +371,17 @@ def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
     everything.ledger.request_enqueue(OEM, (), None, "Ana")
 
     def tick(cursor: str | None) -> Any:
-        with partition_loading_context(dynamic_partitions_store=everything.instance), wiring.build(everything.settings, **everything.parts) as services, build_sensor_context(
-            instance=everything.instance, cursor=cursor, resources={"services": services}, sensor_name="enqueue_requests",
-            repository_def=everything.defs.get_repository_def(),
-        ) as context:  # fmt: skip
+        with (
+            partition_loading_context(dynamic_partitions_store=everything.instance),
+            wiring.build(everything.settings, **everything.parts) as services,
+            build_sensor_context(
+                instance=everything.instance,
+                cursor=cursor,
+                resources={"services": services},
+                sensor_name="enqueue_requests",
+                repository_def=everything.defs.get_repository_def(),
+            ) as context,
+        ):
             return sensor.evaluate_tick(context)
 
     first, repeated = tick(None), tick(None)
