@@ -176,6 +176,7 @@ def _go_on(walk: Walk, form: Form, page: FormPage, frame: Frame) -> None:
     following = form.pages[form.pages.index(page) + 1]
     walk.see(frame, page.next.click, f"the way on from page '{page.name}'").click()
     deadline = time.monotonic() + walk.limits.action_seconds
+    walk.pause()
     while not is_visible(frame, following.marker):
         if page.errors is not None and is_visible(frame, page.errors):
             said = one_line("; ".join(look_up(frame, page.errors).all_inner_texts()))

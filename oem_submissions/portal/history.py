@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from playwright.sync_api import Locator as Found
+
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import filled_in, one_line
 from oem_submissions.portal.locators import in_words, look_up
@@ -40,7 +42,7 @@ def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> lis
         for name, locator in history.search.items():
             walk.see(frame, locator, f"the filter by '{name}'").fill(values.get(name, ""))
         assert history.go is not None
-        look_up(frame, history.go).click()
+        _turn(walk, history, look_up(frame, history.go))
     if history.searched:
         frame.get_by_text(filled_in(history.searched, values)).first.wait_for(timeout=walk.wait_ms)
     found: list[Row] = []
@@ -49,9 +51,20 @@ def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> lis
         following = look_up(frame, history.next).all() if history.next else []
         if not following or not following[0].is_enabled():
             return [row for row in found if _fits(row, history, values)]
-        following[0].click()
-        walk.page.wait_for_load_state()
+        _turn(walk, history, following[0])
     raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"the history has more than {PAGES} pages")
+
+
+def _turn(walk: Walk, history: History, button: Found) -> None:
+    """Click, and wait until the list that was there is gone: the old one may look like an answer."""
+    if history.searched is None:
+        with walk.page.expect_navigation(wait_until="domcontentloaded", timeout=walk.limits.page_seconds * 1000):
+            button.click()
+        return
+    old = look_up(walk.page.main_frame, history.table).element_handles()
+    button.click()
+    for table in old:
+        table.wait_for_element_state("hidden", timeout=walk.wait_ms)
 
 
 def _rows(walk: Walk, history: History) -> list[Row]:

@@ -86,7 +86,7 @@ class BrowserSession:
         shot = self._pre_shot(walk, filled)
         text = self._text(walk, filled)
         pattern = form.confirmation.reference.pattern
-        seen = frozenset(matches(pattern, f"{walk.page.content()} {text}") | self._given)
+        seen = frozenset(matches(pattern, f"{walk.page.content()} {frame.content()} {text}") | self._given)
         walk.check_dialogs()
         if self._gate.wire.blocked:
             raise walk.failed(

@@ -37,6 +37,7 @@ def _until_signed_in(walk: Walk, account: Account) -> None:
     deadline = time.monotonic() + walk.limits.page_seconds
     code_given = went_on = False
     while time.monotonic() < deadline:
+        walk.pause()
         if is_visible(frame, login.signed_in):
             return
         if login.totp and not code_given and is_visible(frame, login.totp.find):
@@ -48,7 +49,6 @@ def _until_signed_in(walk: Walk, account: Account) -> None:
             look_up(frame, login.elsewhere.go_on).click()
         else:
             _check_refused(walk)
-            walk.pause()
     walk.check_state()
     raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "after the log-in the page is none that the pack knows")
 
