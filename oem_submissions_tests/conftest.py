@@ -20,8 +20,8 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server of this test session.
 
-    Not below pytest's own temporary folder: another session that starts closes that one's permissions, and the server, which does not
-    run as root, aborts.
+    Not below pytest's own temporary folder: another session that starts closes that one's permissions, and the server,
+    which does not run as root, aborts.
     """
     with tempfile.TemporaryDirectory(prefix="oem-submissions-postgres-", ignore_cleanup_errors=True) as folder:
         server = EmbeddedPostgres(Path(folder))

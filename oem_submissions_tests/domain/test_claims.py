@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import CoopClaim, DeliveryReport, IncentiveClaim, WarrantyClaim, parse_claim, vin_check_digit
+from oem_submissions.domain.claims import (
+    CoopClaim,
+    DeliveryReport,
+    IncentiveClaim,
+    WarrantyClaim,
+    parse_claim,
+    vin_check_digit,
+)
 from oem_submissions.domain.failures import PayloadInvalid
 from oem_submissions.domain.keys import claim_id
 from oem_submissions_tests.making import vin, warranty_payload
@@ -41,7 +48,9 @@ def test_a_colon_in_a_field_can_not_imitate_another_claims_key() -> None:
     coop = {
         "claim_type": "coop", "dealer_code": "B1", "fund": "2026", "activity": "print", "activity_date": "2026-10-01",
         "vendor": "A:B", "vendor_invoice": "C", "cost": "10.00", "claimed_percent": 50, "pre_approval": "PA-12345",
-        "attachments": [{"file_id": "f", "name": "i.pdf", "media_type": "application/pdf", "size": 1, "sha256": "0" * 64}],
+        "attachments": [
+            {"file_id": "f", "name": "i.pdf", "media_type": "application/pdf", "size": 1, "sha256": "0" * 64}
+        ],
     }  # fmt: skip
     one = parse_claim(CoopClaim, coop)
     assert one.natural_key("b") == "b:coop:B1:2026:A%3AB:C:PRINT"
@@ -90,8 +99,6 @@ def test_a_claim_id_is_safe_in_addresses_and_file_names(oem: str, record: str) -
     assert made == claim_id(oem, record)
 
 
-@pytest.mark.parametrize(
-    ("grain", "period"), [("day", "2026-11-25"), ("week", "2026-11-22"), ("month", "2026-11-01")]
-)
+@pytest.mark.parametrize(("grain", "period"), [("day", "2026-11-25"), ("week", "2026-11-22"), ("month", "2026-11-01")])
 def test_a_day_belongs_to_one_period(grain: Any, period: str) -> None:
     assert Cadence("0 6 * * *", "UTC", grain).period_of(date(2026, 11, 25)) == period
