@@ -35,8 +35,8 @@ class Settings:
     portal_urls: Mapping[str, str] = field(default_factory=dict)
     """By OEM."""
     lease_seconds: float = 60.0
-    click_seconds: float = 40.0
-    """The longest that a click and its answer may take."""
+    click_seconds: float = 20.0
+    """From arming to the submit request's leaving, at the longest: arming checks that the lease outlives it."""
     attempts_budget: int = 3
     retry_seconds: float = 20.0
     """First delay of the exponential backoff."""
@@ -70,7 +70,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if database_url is not None and not database_url.startswith(("postgresql://", "postgres://")):
         raise SettingsError(f"{PREFIX}DATABASE_URL should begin with postgresql://, and names no other engine.")
     ca = env.get(f"{PREFIX}CRM_CA")
-    lease, click = _number(env, "LEASE_SECONDS", 60.0, least=2.0), _number(env, "CLICK_SECONDS", 40.0, least=20.0)
+    lease, click = _number(env, "LEASE_SECONDS", 60.0, least=2.0), _number(env, "CLICK_SECONDS", 20.0, least=16.0)
     # A lease is renewed every quarter of its time, and must outlive a click even just before that.
     if click >= 0.75 * lease:
         raise SettingsError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.registry import ADAPTERS, adapter
@@ -18,7 +17,6 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.runtime import BrowserRuntime
-from oem_submissions.portal.steps import Limits
 from oem_submissions.services.bound import Services
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 
@@ -44,7 +42,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
         secrets=part("secrets", EnvironmentSecrets),
         adapters=part("adapters", lambda: ADAPTERS),
-        portals=part("portals", lambda: lambda: browser_runtime(settings)),
+        portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
         bundle=part("bundle", lambda: build_bundle),
     )
     try:
@@ -54,15 +52,10 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
             ledger.close()
 
 
-def browser_runtime(settings: Settings) -> BrowserRuntime:
-    """The portals of all OEMs behind one browser.
-
-    All that follows the click fits into `click_seconds`, which arming checks the lease for.
-    """
-    usual = Limits()
-    before_answer = usual.action_seconds + usual.sent_seconds
-    limits = replace(usual, answer_seconds=max(1.0, settings.click_seconds - before_answer))
-    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, limits=limits)
+def browser_runtime(settings: Settings, run_id: str | None = None) -> BrowserRuntime:
+    """The portals of all OEMs behind one browser; the run's id goes with every line that it logs."""
+    extra = {"run_id": run_id} if run_id else {}
+    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, log_extra=extra)
 
 
 def database_url(settings: Settings) -> str:

@@ -36,3 +36,11 @@ def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
     assert all((ROOT / name).exists() for name in beside), beside
     package = ROOT / "oem_submissions"
     assert inside == {path.name + "/" * path.is_dir() for path in package.iterdir() if path.name[0] not in "._"}
+
+
+def test_every_setting_is_in_the_example_environment() -> None:
+    example = (ROOT / ".env.example").read_text()
+    settings = (ROOT / "oem_submissions" / "settings.py").read_text()
+    names = set(re.findall(r'\{PREFIX\}([A-Z_]+)"', settings)) | set(re.findall(r'env, "([A-Z_]+)"', settings))
+    assert len(names) >= 14
+    assert sorted(name for name in names if f"OEM_SUBMISSIONS_{name}" not in example) == []

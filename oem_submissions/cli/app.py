@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from dotenv import load_dotenv
 from rich.table import Table
 
 from adapters.registry import ADAPTERS
@@ -32,7 +33,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
-from oem_submissions.settings import EnvironmentSecrets, Settings, read_settings
+from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +58,7 @@ def main() -> None:
     """The entry point. SIGTERM stops as Ctrl-C does."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background has SIGINT ignored
         signal.signal(number, signal.default_int_handler)
+    load_dotenv(PROJECT / ".env", override=False)
     words = [word for word in sys.argv[1:] if word != "--debug"]  # wherever it stands
     run_saying_errors(lambda: app(words), debug=len(words) < len(sys.argv) - 1)
 

@@ -182,7 +182,7 @@ def _services(context: OpExecutionContext) -> Services:
 
 
 def _submit(context: OpExecutionContext, services: Services, partition: Partition) -> None:
-    with services.portals() as portals:
+    with services.portals(context.run_id) as portals:
         portal = portals.portal(partition.oem)
         tags = {
             "oem": partition.oem,

@@ -38,7 +38,8 @@ class Services:
     evidence: EvidenceStore
     secrets: Secrets
     adapters: Mapping[str, ClaimRules]
-    portals: Callable[[], AbstractContextManager[Portals]]
+    portals: Callable[[str], AbstractContextManager[Portals]]
+    """By run id."""
     bundle: Bundler
 
     def take_in(self) -> IntakeReport:

@@ -29,6 +29,8 @@ class ResettableH11(H11Protocol):
 
     def reset(self) -> None:
         """With SO_LINGER 0 the kernel closes by RST. The socket lies below TLS, so https is reset just so."""
+        if self.transport.is_closing():
+            return
         raw = self.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

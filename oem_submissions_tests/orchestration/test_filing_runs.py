@@ -90,7 +90,7 @@ class Everything:
             "evidence": self.evidence,
             "secrets": wiring.EnvironmentSecrets(secret),
             "adapters": {OEM: Rules()},
-            "portals": lambda: nullcontext(OnePortal(self.portal)),
+            "portals": lambda _: nullcontext(OnePortal(self.portal)),
         }
         self.defs: Definitions = wiring.definitions(self.settings, **self.parts)
 
