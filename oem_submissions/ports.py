@@ -15,13 +15,16 @@ from typing import Any, Protocol
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
-from oem_submissions.domain.outcomes import Answer, Reference, Wire
+from oem_submissions.domain.looking import HistoryRules
+from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Attempt,
     Claim,
+    DueLook,
     DueWork,
     Event,
+    HeldClaim,
     KeptArtifact,
     Lease,
     NewClaim,
@@ -160,6 +163,14 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Control:
+    """A claim of the same account that is known to be filed: a search that does not find it proves nothing."""
+
+    submission: Submission
+    reference: str
+
+
 class PortalSession(Protocol):
     """One browser context, logged in to one account. Files one claim after the other."""
 
@@ -171,6 +182,13 @@ class PortalSession(Protocol):
         """Click once, and say what came of it. Raises nothing: what can't be told is an `Unknown` outcome.
 
         `on_sent` is called just before the one submit request leaves; when it raises, the request is aborted.
+        """
+        ...
+
+    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+        """Find the claim in the portal's history. The gate stays closed: nothing is filed, whatever the pages do.
+
+        The control is looked up in the same way when the claim is not listed. Raises `StepFailed`.
         """
         ...
 
@@ -202,6 +220,10 @@ class Portal(Protocol):
 
     def session(self, account: Account) -> AbstractContextManager[PortalSession]:
         """A session that logs in when it is first used, and leaves nothing behind."""
+        ...
+
+    def history_rules(self, claim_type: str) -> HistoryRules | None:
+        """What the pack says of the history of such claims; None when the portal has none."""
         ...
 
 
@@ -302,6 +324,35 @@ class Ledger(Protocol):
     def settle(
         self, claim: Claim, attempt: Attempt, lease: Lease, to: State, reason: ReasonCode, text: str, step: str | None
     ) -> Claim: ...
+
+    # held claims
+    def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]: ...
+    def partitions_to_look_up(self, oem: str) -> list[DueLook]: ...
+    def known_filing(self, claim: Claim, settled_seconds: float) -> Claim | None: ...
+    def begin_look(self, claim: Claim, lease: Lease) -> Claim: ...
+    def end_look(
+        self,
+        claim: Claim,
+        lease: Lease,
+        to: State,
+        reason: ReasonCode,
+        text: str,
+        kept: Sequence[KeptArtifact] = (),
+        again_seconds: float | None = None,
+    ) -> Claim: ...
+    def absent(self, claim: Claim, lease: Lease, text: str, kept: Sequence[KeptArtifact]) -> Claim: ...
+    def confirm_late(
+        self,
+        claim: Claim,
+        attempt: Attempt,
+        by: Lease | str,
+        reference: Reference,
+        kept: Sequence[KeptArtifact],
+        facts: dict[str, Any],
+        details: dict[str, Any],
+    ) -> Claim: ...
+    def not_filed(self, claim: Claim, person: str, why: str) -> Claim: ...
+    def cannot_tell(self, claim: Claim, person: str, why: str) -> Claim: ...
 
     # after the filing
     def sealed(self, claim: Claim, run_id: str, digest: str, actor: str) -> Claim: ...

@@ -40,6 +40,8 @@ class Settings:
     attempts_budget: int = 3
     retry_seconds: float = 20.0
     """First delay of the exponential backoff."""
+    look_hours: float = 24.0
+    """How long a held claim is looked up by the system itself before it is given to a person."""
     attachment_bytes: int = 5 * 1024 * 1024
     start_date: date = date(2026, 1, 1)
     """The first day that has partitions."""
@@ -90,6 +92,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         click_seconds=click,
         attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
         retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
+        look_hours=_number(env, "LOOK_HOURS", 24.0, least=0.0),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),

@@ -19,11 +19,15 @@ REQUEST = "request.json"
 SUBMISSION = "submission.json"
 FAILURE = "failure.webp"
 HISTORY = "history.webp"
+CONTROL = "control.webp"
+RECONCILED = "reconciled.json"
 POST_CONFIRM_MHTML = "post_confirm.mhtml.gz"
 POST_CONFIRM_ARIA = "post_confirm.aria.yml"
 INDEX = "index.html"
 
-BUNDLED = frozenset({PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA})
+BUNDLED = frozenset(
+    {PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA}
+)
 """The captured pieces that a bundle may hold; it adds `SUBMISSION` and `INDEX` of its own."""
 
 _CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,4 +84,30 @@ class Answer:
     artifacts: tuple[Artifact, ...]
     text: str
     """Visible text of the page after the click, at most 64 kB, untrusted."""
+    url: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A filing in the portal's history that is the looked-up claim, or looks like it."""
+
+    cells: Mapping[str, str]
+    """The row by column heading; untrusted."""
+    reference: Reference | Unknown
+    """Well-formed, or why there is none (`REFERENCE_MISSING`: not yet)."""
+    differs: tuple[str, ...] = ()
+    """Headings under which the row says something else than the claim: then it is somebody else's, or was changed."""
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """What the portal's history says of one claim. Nothing was sent to find it out."""
+
+    hits: tuple[Hit, ...]
+    control_found: bool | None
+    """Whether the same search finds a claim that is known to exist; None when it was not tried."""
+    artifacts: tuple[Artifact, ...]
+    """`history.webp`, and `control.webp` when the control was tried."""
+    text: str
+    """Visible text of the list, at most 64 kB, untrusted."""
     url: str

@@ -69,6 +69,12 @@ class Claim:
     created_at: datetime
     updated_at: datetime
     confirmed_at: datetime | None
+    look_again_at: datetime | None = None
+    """When a held claim is looked up in the portal's history next; None: now, if it is held for that."""
+    looks: int = 0
+    """Begun since the claim was held."""
+    absences: int = 0
+    """How often it was found never to have been filed, and returned, in its whole life."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,27 @@ class DueWork:
     period: str
     claims: int
     oldest_due_at: datetime
+
+
+@dataclass(frozen=True)
+class HeldClaim:
+    """A claim whose look-up in the portal's history is due."""
+
+    claim: Claim
+    attempt: Attempt
+    """The last one that was armed."""
+    seconds: float
+    """Since its request left, or since it was armed; by the database's clock."""
+
+
+@dataclass(frozen=True)
+class DueLook:
+    """A partition with a claim whose look-up is due: the one that waits longest."""
+
+    work: DueWork
+    claim_id: str
+    looks: int
+    overdue_seconds: float
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,11 @@ BEFORE_CLICK = frozenset({S.READY, S.PREPARED})
 """In these states nothing was filed, provably: no durable `ARMED` exists since the claim was last `READY`."""
 FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})
 """In these states the filing exists and its reference is known."""
+LOOKED_UP = frozenset({S.OUTCOME_UNKNOWN, S.AWAITING_REFERENCE})
+"""In these states the portal's history is asked, from time to time."""
 HELD = frozenset({S.OUTCOME_UNKNOWN, S.RECONCILING, S.PROVEN_ABSENT, S.NEEDS_REVIEW, S.AWAITING_REFERENCE})
 """In these states a look-up or a person decides; nothing files."""
-NEEDS_WORKER = frozenset({S.READY, S.PREPARED, S.ARMED})
+NEEDS_WORKER = frozenset({S.READY, S.PREPARED, S.ARMED, S.RECONCILING})
 """In these states a worker with the account's lease has something to do, if only to put a lost one's work right."""
 TOLD_TO_CRM = frozenset({S.REJECTED, S.DEAD, S.WITHDRAWN, S.SYNCED}) | HELD
 """In these states the dealer must see in the CRM where the claim stands. `SEALED` becomes `SYNCED` by that write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Engine, Row, and_, func, or_, select
@@ -12,14 +13,16 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Attempt,
     Claim,
+    DueLook,
     DueWork,
     EnqueueRequest,
     Event,
+    HeldClaim,
     KeptArtifact,
     Lease,
     Pins,
 )
-from oem_submissions.domain.states import TOLD_TO_CRM, State
+from oem_submissions.domain.states import FILED, LOOKED_UP, TOLD_TO_CRM, State
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.tables import (
     artifacts,
@@ -32,7 +35,11 @@ from oem_submissions.ledger.tables import (
     ticks,
 )
 
-_MOVING = (State.READY, State.PREPARED, State.ARMED, State.CONFIRMED, State.SEALED)
+_MOVING = (State.READY, State.PREPARED, State.ARMED, State.RECONCILING, State.CONFIRMED, State.SEALED)
+_LOOK_DUE = and_(
+    claims.c.state.in_(sorted(LOOKED_UP)),
+    or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
+)
 _UNTOLD = and_(
     claims.c.state.in_(sorted(TOLD_TO_CRM)),
     or_(claims.c.crm_version.is_(None), claims.c.crm_version != claims.c.version),
@@ -85,8 +92,12 @@ class LedgerReader:
         return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
 
     def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
-        """What the queue should hold: partitions with a claim that a worker has to move, or the CRM to hear of."""
-        where = [claims.c.oem == oem, or_(claims.c.state.in_(_MOVING), _UNTOLD), claims.c.due_on <= func.current_date()]
+        """What the queue should hold: partitions with a claim that a worker has to move or look up, or the CRM hear of.
+
+        A held claim whose next look is later is no work: nobody can do anything with it yet.
+        """
+        where = [claims.c.oem == oem, or_(claims.c.state.in_(_MOVING), _UNTOLD, _LOOK_DUE)]
+        where += [claims.c.due_on <= func.current_date()]
         where += [claims.c.dealer.in_(dealers)] if dealers else []
         where += [claims.c.period == period] if period else []
         query = (
@@ -103,6 +114,53 @@ class LedgerReader:
         with self._engine.connect() as connection:
             rows = connection.execute(query)
             return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest) for row in rows]
+
+    def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
+        """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
+        since = func.coalesce(attempts.c.sent_at, attempts.c.armed_at)
+        query = (
+            select(attempts, func.extract("epoch", func.clock_timestamp() - since).label("seconds"))
+            .join(claims, attempts.c.claim_id == claims.c.claim_id)
+            .where(claims.c.oem == oem, claims.c.dealer == dealer, claims.c.period == period, _LOOK_DUE)
+            .where(attempts.c.armed_at.is_not(None))
+            .order_by(attempts.c.number)
+        )
+        with self._engine.connect() as connection:
+            last = {row.claim_id: (attempt_of(row), float(row.seconds)) for row in connection.execute(query)}
+        found = {claim.claim_id: claim for claim in self._many_claims(claims.c.claim_id.in_(last))}
+        held = [HeldClaim(found[claim_id], *of_claim) for claim_id, of_claim in last.items()]
+        return sorted(held, key=lambda item: -item.seconds)
+
+    def partitions_to_look_up(self, oem: str) -> list[DueLook]:
+        """Partitions with due look-ups; of each the claim that waits longest."""
+        overdue = func.clock_timestamp() - func.coalesce(claims.c.look_again_at, claims.c.updated_at)
+        query = (
+            select(claims, func.extract("epoch", overdue).label("overdue"))
+            .where(claims.c.oem == oem, _LOOK_DUE)
+            .order_by("overdue")
+        )
+        due: dict[tuple[str, str], DueLook] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                known = due.get((row.dealer, row.period))
+                count = known.work.claims + 1 if known else 1
+                work = DueWork(oem, row.dealer, row.period, count, row.created_at)
+                due[row.dealer, row.period] = DueLook(work, row.claim_id, row.looks, float(row.overdue))
+        return list(due.values())
+
+    def known_filing(self, claim: Claim, settled_seconds: float) -> Claim | None:
+        """A positive control: the newest confirmed claim of the same account and type that had time to be listed."""
+        query = (
+            select(claims)
+            .where(claims.c.oem == claim.oem, claims.c.dealer == claim.dealer, claims.c.claim_id != claim.claim_id)
+            .where(claims.c.claim_type == claim.claim_type, claims.c.state.in_(sorted(FILED)))
+            .where(claims.c.confirmed_at <= func.clock_timestamp() - timedelta(seconds=settled_seconds))
+            .order_by(claims.c.confirmed_at.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+            return claim_of(row) if row else None
 
     def enqueue_requests(self, after: int, limit: int = 100) -> list[EnqueueRequest]:
         """Requests with a greater id than `after`, in order."""

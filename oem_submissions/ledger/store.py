@@ -1,7 +1,7 @@
 """The ledger's writes: intake, attempts, the moves of a claim.
 
-Every move is one compare-and-set and one event, in one transaction. Leases are in `leases`, reads in `reading`; this
-class is the one face of all three.
+Every move is one compare-and-set and one event, in one transaction (`moves`). Leases are in `leases`, held claims in
+`looks`, reads in `reading`; this class is the one face of them all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     ExceptionContext,
@@ -35,13 +34,14 @@ from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
 from oem_submissions.domain.outcomes import Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewClaim, Pins
-from oem_submissions.domain.states import State, after_failed_attempt, may_move
+from oem_submissions.domain.states import LOOKED_UP, State, after_failed_attempt
 from oem_submissions.ledger import leases as lease_sql
+from oem_submissions.ledger import looks
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.migrate import is_behind
+from oem_submissions.ledger.moves import compare_and_set, database_now, has_artifacts, move, on_attempt
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.tables import (
-    artifacts,
     attempts,
     claim_terms,
     claims,
@@ -74,11 +74,6 @@ def _say_unavailable(context: ExceptionContext) -> None:
             f"The ledger's database does not answer: {reason}. "
             "Check that PostgreSQL is up and OEM_SUBMISSIONS_DATABASE_URL."
         ) from context.original_exception
-
-
-def database_now(connection: Connection) -> datetime:
-    """The database's clock: the only clock that leases and moves are judged by."""
-    return connection.execute(select(func.clock_timestamp())).scalar_one()
 
 
 class Ledger(LedgerReader):
@@ -148,7 +143,7 @@ class Ledger(LedgerReader):
         with self._engine.begin() as connection:
             now = database_now(connection)
             values = {**_intake_values(new), "attempts": 0}
-            amended = _compare_and_set(connection, claim, values, now)
+            amended = compare_and_set(connection, claim, values, now)
             _remember_terms(connection, amended)
             _remember_dealer(connection, amended)
             details = {
@@ -198,9 +193,11 @@ class Ledger(LedgerReader):
         """Put right what a lost worker of this account left behind; the claims that were moved.
 
         We hold the account's only lease, so whatever is under way under an older token is nobody's: before the click it
-        becomes `READY` again (within the budget), past it `OUTCOME_UNKNOWN`, and nothing clicks again.
+        becomes `READY` again (within the budget), past it `OUTCOME_UNKNOWN`, and nothing clicks again. A look-up that
+        was under way is made again.
         """
-        moved = []
+        with self._engine.begin() as connection:
+            moved = looks.abandoned(connection, lease)
         for claim, attempt in self.unfinished(lease):
             armed = claim.state is State.ARMED
             reason = ReasonCode.WORKER_LOST_POST_INTENT if armed else ReasonCode.WORKER_LOST_PRE_INTENT
@@ -219,7 +216,7 @@ class Ledger(LedgerReader):
             if claim.state is not State.READY:
                 raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not READY: it is not attempted.")
             values = {"attempts": claim.attempts + 1, "run_id": lease.run_id}
-            started = _compare_and_set(connection, claim, values, now, lease_sql.is_live(lease))
+            started = compare_and_set(connection, claim, values, now, lease_sql.is_live(lease))
             number = select(func.coalesce(func.max(attempts.c.number), 0) + 1).where(
                 attempts.c.claim_id == claim.claim_id
             )
@@ -246,21 +243,14 @@ class Ledger(LedgerReader):
         with self._engine.begin() as connection:
             now = database_now(connection)
             self._fence(connection, lease)
-            added = connection.execute(
-                upsert(artifacts).values(**asdict(artifact)).on_conflict_do_nothing().returning(artifacts.c.name)
-            ).one_or_none()
-            if added is not None:
-                details = {"name": artifact.name, "sha256": artifact.sha256, "size": artifact.size, "key": artifact.key}
-                append_event(
-                    connection, artifact.claim_id, now, lease.worker, "evidence_kept", None, None, details, lease
-                )
+            looks.keep(connection, [artifact], now, lease)
 
     def prepared(self, claim: Claim, attempt: Attempt, lease: Lease, facts: dict[str, Any]) -> Claim:
         """`READY` → `PREPARED`: the form is filled and read back, its evidence is durable. `facts` go to the bundle."""
         with self._engine.begin() as connection:
             now = database_now(connection)
-            moved = self._move(connection, claim, State.PREPARED, now, lease, {}, facts, lease_sql.is_live(lease))
-            _on_attempt(connection, attempt, facts=facts)
+            moved = move(connection, claim, State.PREPARED, now, lease, {}, facts, lease_sql.is_live(lease))
+            on_attempt(connection, attempt, facts=facts)
             return moved
 
     def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim:
@@ -275,12 +265,12 @@ class Ledger(LedgerReader):
             guards = (
                 lease_sql.is_live(lease, click_seconds),
                 claims.c.payload_sha256 == claim.payload_sha256,
-                _has_artifacts(attempt, PRE_SUBMIT),
+                has_artifacts(attempt, PRE_SUBMIT),
             )
-            armed = self._move(
+            armed = move(
                 connection, claim, State.ARMED, now, lease, {}, {"shot": shot, "attempt": attempt.number}, *guards
             )
-            _on_attempt(connection, attempt, armed_at=now)
+            on_attempt(connection, attempt, armed_at=now)
             return armed
 
     def record_sent(self, attempt: Attempt, lease: Lease, wire: Wire) -> None:
@@ -312,7 +302,7 @@ class Ledger(LedgerReader):
         """Note what came back, or that nothing did."""
         with self._engine.begin() as connection:
             now = database_now(connection)
-            _on_attempt(
+            on_attempt(
                 connection,
                 attempt,
                 responded_at=wire.responded_at,
@@ -338,11 +328,11 @@ class Ledger(LedgerReader):
                     "reason": None,
                     "reason_text": None,
                 }
-                guards = (lease_sql.is_newest(lease), _has_artifacts(attempt, PRE_SUBMIT, POST_CONFIRM))
+                guards = (lease_sql.is_newest(lease), has_artifacts(attempt, PRE_SUBMIT, POST_CONFIRM))
                 details = {"reference": reference.value, "kind": reference.kind}
-                confirmed = self._move(connection, claim, State.CONFIRMED, now, lease, values, details, *guards)
+                confirmed = move(connection, claim, State.CONFIRMED, now, lease, values, details, *guards)
                 facts = {"reference": {**asdict(reference), "span": list(reference.span)}}
-                _on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts.concat(facts))
+                on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts.concat(facts))
                 _remember_terms(connection, confirmed)
                 return confirmed
         except IntegrityError as error:
@@ -366,16 +356,79 @@ class Ledger(LedgerReader):
         """
         with self._engine.begin() as connection:
             now = database_now(connection)
-            values = {"reason": reason, "reason_text": text[:2000]}
+            values: dict[str, Any] = {"reason": reason, "reason_text": text[:2000]}
+            if to in LOOKED_UP:
+                values |= {"look_again_at": now, "looks": 0}  # the first look is at once: most filings show at once
             details = {"reason": reason, "text": text[:2000], "step": step, "attempt": attempt.number}
             guard = lease_sql.is_newest(lease)
             if claim.state is to:
-                settled = _compare_and_set(connection, claim, values, now, guard)
+                settled = compare_and_set(connection, claim, values, now, guard)
                 _log(connection, claim, now, lease, "attempt_failed", None, details)
             else:
-                settled = self._move(connection, claim, to, now, lease, values, details, guard)
-            _on_attempt(connection, attempt, ended_at=now, step=step, reason=reason, reason_text=text[:2000])
+                settled = move(connection, claim, to, now, lease, values, details, guard)
+            on_attempt(connection, attempt, ended_at=now, step=step, reason=reason, reason_text=text[:2000])
             return settled
+
+    # --- held claims ----------------------------------------------------------------------------------------------
+
+    def begin_look(self, claim: Claim, lease: Lease) -> Claim:
+        """Begin a look into the portal's history: `OUTCOME_UNKNOWN` → `RECONCILING`; `AWAITING_REFERENCE` stays."""
+        with self._engine.begin() as connection:
+            return looks.begin(connection, claim, lease)
+
+    def end_look(
+        self,
+        claim: Claim,
+        lease: Lease,
+        to: State,
+        reason: ReasonCode,
+        text: str,
+        kept: Sequence[KeptArtifact] = (),
+        again_seconds: float | None = None,
+    ) -> Claim:
+        """End a look that proved nothing: held for another in `again_seconds`, or `NEEDS_REVIEW`."""
+        with self._engine.begin() as connection:
+            return looks.end(connection, claim, lease, to, reason, text, kept, again_seconds)
+
+    def absent(self, claim: Claim, lease: Lease, text: str, kept: Sequence[KeptArtifact]) -> Claim:
+        """It was never filed: `READY` once in its life; the second time `NEEDS_REVIEW`."""
+        with self._engine.begin() as connection:
+            return looks.absent(connection, claim, lease, text, kept)
+
+    def confirm_late(
+        self,
+        claim: Claim,
+        attempt: Attempt,
+        by: Lease | str,
+        reference: Reference,
+        kept: Sequence[KeptArtifact],
+        facts: dict[str, Any],
+        details: dict[str, Any],
+    ) -> Claim:
+        """A held claim → `CONFIRMED`, found by a look or said by a person (`by`).
+
+        `facts` join the attempt's, `details` the event's. Raises `ReferenceTaken` when another claim holds the
+        reference; then nothing of this is kept.
+        """
+        try:
+            with self._engine.begin() as connection:
+                confirmed = looks.confirm(connection, claim, attempt, by, reference, kept, facts, details)
+                _remember_terms(connection, confirmed)
+                return confirmed
+        except IntegrityError as error:
+            raise ReferenceTaken(
+                f"Reference {reference.value} already belongs to another claim of {claim.oem}."
+            ) from error
+
+    def not_filed(self, claim: Claim, person: str, why: str) -> Claim:
+        """A person's verdict on a claim in review: → `READY`."""
+        with self._engine.begin() as connection:
+            return looks.not_filed(connection, claim, person, why)
+
+    def cannot_tell(self, claim: Claim, person: str, why: str) -> Claim:
+        """A person's note on a claim in review."""
+        with self._engine.begin() as connection:
+            return looks.cannot_tell(connection, claim, person, why)
 
     # --- after the filing -----------------------------------------------------------------------------------------
 
@@ -385,7 +438,7 @@ class Ledger(LedgerReader):
             now = database_now(connection)
             values: dict[str, Any] = {"bundle_digest": digest}
             target = State.SEALED if claim.state is State.CONFIRMED else claim.state
-            sealed = _compare_and_set(connection, claim, {**values, "state": target}, now)
+            sealed = compare_and_set(connection, claim, {**values, "state": target}, now)
             append_event(
                 connection, claim.claim_id, now, actor, "sealed", claim.state, target, {"digest": digest}, run_id=run_id
             )
@@ -397,31 +450,14 @@ class Ledger(LedgerReader):
             now = database_now(connection)
             target = State.SYNCED if claim.state is State.SEALED else claim.state
             values = {"state": target, "crm_version": claim.version + 1}
-            synced = _compare_and_set(connection, claim, values, now)
+            synced = compare_and_set(connection, claim, values, now)
             details = {"record": claim.crm_record_id}
             append_event(
                 connection, claim.claim_id, now, actor, "crm_told", claim.state, target, details, run_id=run_id
             )
             return synced
 
-    # --- the one move ---------------------------------------------------------------------------------------------
-
-    def _move(
-        self,
-        connection: Connection,
-        claim: Claim,
-        to: State,
-        now: datetime,
-        lease: Lease,
-        values: dict[str, Any],
-        details: dict[str, Any],
-        *guards: ColumnElement[bool],
-    ) -> Claim:
-        if not may_move(claim.state, to):
-            raise StateConflict(f"Claim {claim.claim_id} may not move from {claim.state} to {to}.")
-        moved = _compare_and_set(connection, claim, {**values, "state": to, "run_id": lease.run_id}, now, *guards)
-        append_event(connection, claim.claim_id, now, lease.worker, "moved", claim.state, to, details, lease)
-        return moved
+    # --- beside the claims ---------------------------------------------------------------------------------------
 
     def import_dealers(self, rows: Sequence[tuple[str, str, str | None, bool]]) -> None:
         """Remember (OEM, dealer, name, pilot); a known dealer gets the new name and flag."""
@@ -445,7 +481,7 @@ class Ledger(LedgerReader):
                     f"Claim {claim.claim_id} is {claim.state} and can't be redriven; correct its CRM record."
                 )
             values = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
-            redriven = _compare_and_set(connection, claim, values, now)
+            redriven = compare_and_set(connection, claim, values, now)
             details = {"reason": claim.reason}
             append_event(connection, claim.claim_id, now, by, "redriven", State.DEAD, State.READY, details)
             return redriven
@@ -455,43 +491,6 @@ class Ledger(LedgerReader):
             raise LeaseLost(
                 f"{lease.oem}/{lease.dealer}: another worker has taken the account over from {lease.worker}."
             )
-
-
-def _compare_and_set(
-    connection: Connection, claim: Claim, values: dict[str, Any], now: datetime, *guards: ColumnElement[bool]
-) -> Claim:
-    """Change the row only if nobody has since it was read, and every guard holds, in one statement."""
-    row = connection.execute(
-        update(claims)
-        .where(
-            claims.c.claim_id == claim.claim_id,
-            claims.c.state == claim.state,
-            claims.c.version == claim.version,
-            *guards,
-        )
-        .values(version=claim.version + 1, updated_at=now, **values)
-        .returning(*claims.c)
-    ).one_or_none()
-    if row is not None:
-        return claim_of(row)
-    current = connection.execute(
-        select(claims.c.state, claims.c.version).where(claims.c.claim_id == claim.claim_id)
-    ).one_or_none()
-    if current is None or (current.state, current.version) != (claim.state, claim.version):
-        found = "gone" if current is None else f"{current.state} (version {current.version})"
-        raise StateConflict(f"Claim {claim.claim_id} was {claim.state} (version {claim.version}), it is now {found}.")
-    raise LeaseLost(
-        f"Claim {claim.claim_id}: the ledger refused the write; the lease has expired, or its evidence is not durable."
-    )
-
-
-def _has_artifacts(attempt: Attempt, *names: str) -> ColumnElement[bool]:
-    kept = select(func.count()).where(artifacts.c.attempt_id == attempt.attempt_id, artifacts.c.name.in_(names))
-    return kept.scalar_subquery() == len(names)
-
-
-def _on_attempt(connection: Connection, attempt: Attempt, **values: Any) -> None:
-    connection.execute(update(attempts).where(attempts.c.attempt_id == attempt.attempt_id).values(**values))
 
 
 def _log(

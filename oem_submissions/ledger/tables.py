@@ -67,6 +67,10 @@ claims = Table(
     Column("created_at", _Moment, nullable=False),
     Column("updated_at", _Moment, nullable=False),
     Column("confirmed_at", _Moment),
+    # Null: at once, if the claim is held for a look-up.
+    Column("look_again_at", _Moment),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("absences", Integer, nullable=False, server_default="0"),
     UniqueConstraint("oem", "crm_record_id"),
     CheckConstraint("state = 'DEAD' OR natural_key IS NOT NULL", name="identified"),
     CheckConstraint("state NOT IN ('CONFIRMED', 'SEALED', 'SYNCED') OR reference IS NOT NULL", name="referenced"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,16 @@ def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> lis
 
     Raises `StepFailed` when the list can't be read to its end: then nothing may be concluded.
     """
+    return [row for row in read_list(walk, history, values) if not differences(row, history, values)]
+
+
+def read_list(
+    walk: Walk, history: History, values: Mapping[str, str], on_page: Callable[[list[Row]], None] | None = None
+) -> list[Row]:
+    """Every filing that the list shows when it is filtered by these values, also of other claims.
+
+    `on_page` is called with each page's rows while that page is the one that shows. Raises as `list_filings`.
+    """
     frame = walk.page.main_frame
     for click in history.open:
         walk.click(frame, click)
@@ -47,10 +57,13 @@ def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> lis
         frame.get_by_text(filled_in(history.searched, values)).first.wait_for(timeout=walk.wait_ms)
     found: list[Row] = []
     for _ in range(PAGES):
-        found += _rows(walk, history)
+        rows = [row for row in _rows(walk, history) if _is_filing(row, history)]
+        if on_page is not None:
+            on_page(rows)
+        found += rows
         following = look_up(frame, history.next).all() if history.next else []
         if not following or not following[0].is_enabled():
-            return [row for row in found if _fits(row, history, values)]
+            return found
         _turn(walk, history, following[0])
     raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"the history has more than {PAGES} pages")
 
@@ -82,11 +95,14 @@ def _rows(walk: Walk, history: History) -> list[Row]:
     return [Row(dict(zip(read["headings"], cells, strict=False))) for cells in read["rows"]]
 
 
-def _fits(row: Row, history: History, values: Mapping[str, str]) -> bool:
-    for heading, beginnings in history.not_filed.items():
-        if row.cells.get(heading, "").startswith(beginnings):
-            return False
-    return all(
-        one_line(row.cells.get(heading, "")).upper() == one_line(values.get(name, "")).upper()
+def _is_filing(row: Row, history: History) -> bool:
+    return not any(row.cells.get(heading, "").startswith(begins) for heading, begins in history.not_filed.items())
+
+
+def differences(row: Row, history: History, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields by which the row is not this claim; none when it is."""
+    return tuple(
+        name
         for name, heading in history.key.items()
+        if one_line(row.cells.get(heading, "")).upper() != one_line(values.get(name, "")).upper()
     )

@@ -72,10 +72,34 @@ def decide(
         return Unknown(
             ReasonCode.REFERENCE_SUSPECT, f"The {rule.kind} {value} stood on a page before the click already."
         )
-    if (rule.check == "luhn" and not luhn(value)) or (rule.check == "adapter" and not plausible(value)):
+    if not _plausible(rule, value, plausible):
         return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The check digit of the {rule.kind} {value} is wrong.")
     start, end = found[0].span(1)  # re2 takes no names here; the schema allows one group only
     return Reference(value, rule.kind, raw, (start, end))
+
+
+def in_cell(rule: ReferenceRule, cell: str, row: str, plausible: Callable[[str], bool]) -> Reference | Unknown:
+    """The reference in a cell of the history, or why it is none: `REFERENCE_MISSING` when there is no number yet. Pure.
+
+    `row` is the whole row's text, kept beside the reference; the cell stands in it.
+    """
+    cell, raw = normal(cell).strip(), normal(limit(row, RAW_LIMIT))
+    found = re2.fullmatch(rule.pattern, cell)
+    if found is None:
+        missing = not any(character.isdigit() for character in cell)
+        reason = ReasonCode.REFERENCE_MISSING if missing else ReasonCode.REFERENCE_SUSPECT
+        return Unknown(reason, f"'{limit(cell, 100)}' in the history does not have the form of a {rule.kind}.")
+    value = found.group("reference")
+    if not _plausible(rule, value, plausible):
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The check digit of the {rule.kind} {value} is wrong.")
+    start = raw.find(value)
+    if start < 0:
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The {rule.kind} {value} does not stand in its row's text.")
+    return Reference(value, rule.kind, raw, (start, start + len(value)))
+
+
+def _plausible(rule: ReferenceRule, value: str, plausible: Callable[[str], bool]) -> bool:
+    return not ((rule.check == "luhn" and not luhn(value)) or (rule.check == "adapter" and not plausible(value)))
 
 
 def luhn(digits: str) -> bool:

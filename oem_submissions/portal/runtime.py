@@ -15,6 +15,7 @@ from typing import Self
 from playwright.sync_api import Browser, sync_playwright
 
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.records import Pins
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
@@ -57,6 +58,14 @@ class BrowserPortal:
             yield session
         finally:
             session.close()
+
+    def history_rules(self, claim_type: str) -> HistoryRules | None:
+        """What the pack says of the history of such claims; None when the portal has none."""
+        form = self._pack.form(claim_type)
+        if form.history is None:
+            return None
+        later = form.confirmation.later
+        return HistoryRules(form.history.settle_minutes, later.deadline_hours if later else None)
 
 
 class BrowserRuntime:

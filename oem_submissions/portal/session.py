@@ -14,7 +14,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
-from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Refused, Unknown, Wire
+from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import filling, forms, readback
 from oem_submissions.portal.adapter import PortalAdapter
@@ -22,12 +22,13 @@ from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_visible, look_up
+from oem_submissions.portal.lookup import ask_history
 from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.references import matches
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.signin import sign_in
-from oem_submissions.portal.steps import Dialogs, Limits, Walk
-from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk
+from oem_submissions.ports import Account, Control, Prepared, Submission
 
 log = logging.getLogger(__name__)
 VIEWPORT = (1280, 1000)
@@ -180,6 +181,35 @@ class BrowserSession:
         for page in self._walk.context.pages:
             if page is not self._walk.page:
                 page.close()
+
+    # --- held claims ---
+
+    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+        """Find a claim in the portal's history. Raises `StepFailed`; the gate is closed all the while."""
+        self._ready = None
+        if self._locked_out is not None:
+            raise self._locked_out
+        walk = self._walk_of(submission)
+        self._gate.close()
+        try:
+            with walk.explained():
+                if not walk.step:
+                    walk.begin("log in")
+                    sign_in(walk, self._base_url, self._account)
+                walk.begin(LOOK_UP)
+                found = ask_history(walk, self._adapter, self._values, submission, control)
+                walk.check_dialogs()
+            if self._gate.wire.blocked:
+                raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the history tried to submit, and was stopped")
+        except StepFailed as failure:
+            if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
+                self._locked_out = failure
+            self._drop()
+            raise
+        except BaseException:
+            self._drop()
+            raise
+        return found
 
     # --- contexts ---
 

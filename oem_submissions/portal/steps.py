@@ -42,6 +42,8 @@ STEPS = (
     "reference",
 )
 """The whole procedure. `arm` is the service's: it stands between `prepare()` and `submit()`."""
+LOOK_UP = "look up"
+"""Reading the portal's history for a held claim: no part of that procedure."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,8 @@ class Walk:
         self.check_dialogs()
         self.step = step
         record = {"oem": self.pack.oem, "dealer": self.dealer, "claim_id": self.claim_id, "step": step, **self.extra}
-        log.info(
-            "STEP %d/%d %s%s", STEPS.index(step) + 1, len(STEPS), step, f" ({detail})" if detail else "", extra=record
-        )
+        number = f"{STEPS.index(step) + 1}/{len(STEPS)}" if step in STEPS else "–"
+        log.info("STEP %s %s%s", number, step, f" ({detail})" if detail else "", extra=record)
 
     def check_dialogs(self) -> None:
         """Raises `StepFailed` (UNEXPECTED_DIALOG) with the dialog's text."""

@@ -56,7 +56,7 @@ class Services:
         return work_to_enqueue(self.ledger, oem, under_way, dealers, period)
 
     def submit(self, partition: Partition, run_id: str, worker: str, portal: Portal) -> list[Claim]:
-        """File what is to be filed of a partition. Raises `TryAgain` and `LeaseLost`."""
+        """Look held claims of a partition up, and file what is to be filed. Raises `TryAgain` and `LeaseLost`."""
         rules = self.adapters[partition.oem]
         return submit_partition(
             partition,
@@ -70,6 +70,7 @@ class Services:
             lease_seconds=self.settings.lease_seconds,
             click_seconds=self.settings.click_seconds,
             attempts_budget=self.settings.attempts_budget,
+            look_hours=self.settings.look_hours,
         )
 
     def seal(self, partition: Partition, run_id: str, worker: str) -> list[Unsealed]:

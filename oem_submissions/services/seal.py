@@ -9,7 +9,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, BundleFacts, bundle_key
+from oem_submissions.domain.evidence import (
+    HISTORY,
+    POST_CONFIRM,
+    PRE_SUBMIT,
+    READBACK,
+    RECONCILED,
+    REQUEST,
+    BundleFacts,
+    bundle_key,
+)
 from oem_submissions.domain.failures import SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
@@ -26,7 +35,7 @@ from oem_submissions.ports import (
 
 _log = logging.getLogger(__name__)
 
-_BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST)
+_BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED)
 
 
 @dataclass(frozen=True)

@@ -13,43 +13,25 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from oem_submissions.domain.claims import ClaimModel
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact, artifact_key, attachment_key
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import StepFailed, SubmissionError
-from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.outcomes import Filed, Outcome, Pending, Refused, Unknown
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
-from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease
+from oem_submissions.domain.records import Attempt, Claim, Lease
 from oem_submissions.domain.states import HELD, NEEDS_WORKER, State, after_failed_attempt
 from oem_submissions.ports import (
     Account,
-    EvidenceConflict,
-    EvidenceMissing,
     EvidenceStore,
-    EvidenceUnavailable,
     Ledger,
     Portal,
-    PortalSession,
     Prepared,
     ReferenceTaken,
-    Submission,
 )
 from oem_submissions.services.leasing import held_account
+from oem_submissions.services.reconcile import put_off, reconcile_account
+from oem_submissions.services.work import Work, keep, submission_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run has at hand while it files one partition's claims."""
-
-    ledger: Ledger
-    evidence: EvidenceStore
-    portal: Portal
-    session: PortalSession
-    lease: Lease
-    parse: Callable[[dict[str, object]], ClaimModel]
-    click_seconds: float
-    attempts_budget: int
 
 
 def submit_claim(claim: Claim, work: Work) -> Claim:
@@ -61,10 +43,10 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
     ledger, session, lease = work.ledger, work.session, work.lease
     claim, attempt = ledger.start_attempt(claim, lease, work.portal.pins)
     try:
-        submission = _submission(claim, work)  # payload and files, checked against their hashes once more
+        submission = submission_of(claim, work)  # payload and files, checked against their hashes once more
         form = session.prepare(submission)  # log in, fill, attach, read back, photograph; nothing is sent
         _require_worth(form)
-        _keep(form.artifacts, claim, attempt, work)  # the evidence before the click is durable before ARMED
+        keep(form.artifacts, claim, attempt, work)  # the evidence before the click is durable before ARMED
         claim = ledger.prepared(claim, attempt, lease, _facts(form))
         claim = ledger.arm(claim, attempt, lease, work.click_seconds)  # durable before the click
     except SubmissionError as failure:
@@ -118,25 +100,28 @@ def submit_partition(
     lease_seconds: float,
     click_seconds: float,
     attempts_budget: int,
+    look_hours: float,
 ) -> list[Claim]:
-    """Resume and file a partition's claims, each at most once; the claims as they stand afterwards.
+    """Resume, look up and file a partition's claims, each filed at most once; the claims as they stand afterwards.
 
     What was filed before is left alone: no lease is taken and no browser started when nothing is to be done. Raises
     `TryAgain` when a claim failed in a way that may pass by itself, `LeaseLost` when the account is taken from us.
     """
     key = (partition.oem, partition.dealer, partition.period)
-    if not any(claim.state in NEEDS_WORKER for claim in ledger.claims(*key)):
+    if not any(claim.state in NEEDS_WORKER for claim in ledger.claims(*key)) and not ledger.due_looks(*key):
         return ledger.claims(*key)
     with held_account(ledger, partition.oem, partition.dealer, run_id, worker, lease_seconds) as lease:
         for lost in ledger.recover(lease):
             _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
-        ready = [claim for claim in ledger.claims(*key) if claim.state is State.READY]
-        if ready:
+        held, ready = ledger.due_looks(*key), _ready(ledger, partition)
+        if held or ready:
             try:
                 with portal.session(account()) as session:
                     work = Work(ledger, evidence, portal, session, lease, parse, click_seconds, attempts_budget)
-                    _submit_all(ready, work)
+                    reconcile_account(held, work, look_hours * 3600)
+                    _submit_all(_ready(ledger, partition), work)  # also what was just proven never to have been filed
             except StepFailed as failure:  # the account's secret is missing: no session was begun
+                put_off(held, failure, ledger, lease, look_hours * 3600)
                 _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
     claims = ledger.claims(*key)
     waiting = [claim for claim in claims if claim.state is State.READY]
@@ -146,6 +131,11 @@ def submit_partition(
             + "; ".join(f"{c.claim_id} {c.reason}: {c.reason_text}" for c in waiting if c.reason)
         )
     return claims
+
+
+def _ready(ledger: Ledger, partition: Partition) -> list[Claim]:
+    claims = ledger.claims(partition.oem, partition.dealer, partition.period)
+    return [claim for claim in claims if claim.state is State.READY]
 
 
 def _submit_all(ready: list[Claim], work: Work) -> None:
@@ -181,23 +171,6 @@ def _dead_letter(
         ledger.settle(claim, attempt, lease, State.DEAD, reason, text, "log in")
 
 
-def _submission(claim: Claim, work: Work) -> Submission:
-    model = work.parse(claim.payload)
-    files = {}
-    for attachment in model.attachments:
-        try:
-            data = work.evidence.get(attachment_key(claim.claim_id, attachment.sha256))
-        except (EvidenceMissing, EvidenceUnavailable) as error:
-            text = f"Attachment {attachment.name} of claim {claim.claim_id} can't be read: {error}"
-            raise StepFailed(ReasonCode.UPLOAD_FAILED, text, "attach") from error
-        if sha256_hex(data) != attachment.sha256:
-            text = f"Attachment {attachment.name} of claim {claim.claim_id} is not the file that came due."
-            raise StepFailed(ReasonCode.ATTACHMENT_REJECTED, text, "attach")
-        files[attachment.name] = data
-    assert claim.natural_key is not None
-    return Submission(claim.claim_id, model, claim.natural_key, files)
-
-
 def _require_worth(form: Prepared) -> None:
     """The portal package checks it too; here nothing is armed on its word alone."""
     wrong = [field.name for field in form.readback if not field.equal]
@@ -212,35 +185,13 @@ def _facts(form: Prepared) -> dict[str, object]:
     return {"browser": form.browser, "viewport": list(form.viewport), "url": form.url, "warnings": list(form.warnings)}
 
 
-def _keep(artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work) -> None:
-    """Make evidence durable, then note it. Raises `StepFailed` when the store does not take it."""
-    for artifact in artifacts:
-        key = artifact_key(claim.claim_id, attempt.attempt_id, artifact.name)
-        try:
-            work.evidence.put(key, artifact.data)
-        except (EvidenceUnavailable, EvidenceConflict) as error:
-            text = f"The evidence store did not take {artifact.name}: {error}"
-            raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, text, "keep evidence") from error
-        kept = KeptArtifact(
-            claim.claim_id,
-            attempt.attempt_id,
-            artifact.name,
-            artifact.media_type,
-            key,
-            artifact.sha256,
-            len(artifact.data),
-            artifact.captured_at,
-        )
-        work.ledger.keep_artifact(kept, work.lease)
-
-
 def _with_durable_evidence(
     outcome: Outcome, artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work
 ) -> Outcome:
     """No success without proof: a filing whose evidence is not durable is held, not confirmed."""
     missing = None
     try:
-        _keep(artifacts, claim, attempt, work)
+        keep(artifacts, claim, attempt, work)
     except SubmissionError as error:
         missing = error.text
     if isinstance(outcome, Filed):
@@ -255,7 +206,7 @@ def _with_durable_evidence(
 def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionError, work: Work) -> Claim:
     """Nothing was filed: note the reason; `READY` again within the budget, else a dead letter."""
     try:
-        _keep(getattr(failure, "artifacts", ()), claim, attempt, work)
+        keep(getattr(failure, "artifacts", ()), claim, attempt, work)
     except SubmissionError as unkept:
         _log.warning("claim %s: the failure's picture was not kept: %s", claim.claim_id, unkept)
     if failure.reason is ReasonCode.LEASE_LOST:

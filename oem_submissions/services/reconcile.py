@@ -1,0 +1,248 @@
+"""Held claims are looked up in the portal's history, read-only, under the account's lease. Nothing here files.
+
+What a look proves is in `domain.looking`; how a page is read is the portal's; a person's verdict is in `review`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, RECONCILED, REQUEST, Artifact, artifact_key
+from oem_submissions.domain.failures import PayloadInvalid, StepFailed
+from oem_submissions.domain.looking import (
+    ACCOUNT_PAUSE,
+    LEAST_LOOKS,
+    Absent,
+    Doubtful,
+    Found,
+    HistoryRules,
+    NotYet,
+    conclude,
+    seconds_until_next_look,
+)
+from oem_submissions.domain.outcomes import LookUp, Reference
+from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, HeldClaim, KeptArtifact, Lease
+from oem_submissions.domain.states import State
+from oem_submissions.ports import Control, Ledger, ReferenceTaken
+from oem_submissions.services.work import Work, looked_for, stored
+
+_log = logging.getLogger(__name__)
+_ENDS_ALL = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE})
+
+
+def reconcile_account(held: Sequence[HeldClaim], work: Work, limit_seconds: float) -> list[Claim]:
+    """Look every due held claim of the account up, once; the claims as they stand afterwards.
+
+    Trouble of the portal or of the account is every claim's: the others are put off, not tried.
+    """
+    done: list[Claim] = []
+    trouble: StepFailed | None = None
+    for item in held:
+        item = replace(item, claim=work.ledger.begin_look(item.claim, work.lease))
+        try:
+            if trouble is not None:
+                raise trouble
+            claim = _look(item, work, limit_seconds)
+        except StepFailed as failure:
+            claim = _failed(item, failure, work.ledger, work.lease, limit_seconds)
+            if failure.reason in _ENDS_ALL or _is_of_account(failure):
+                trouble = failure
+        _log.info("claim %s looked up: %s %s %s", claim.claim_id, claim.state, claim.reference, claim.reason_text)
+        done.append(claim)
+    return done
+
+
+def put_off(held: Sequence[HeldClaim], why: StepFailed, ledger: Ledger, lease: Lease, limit_seconds: float) -> None:
+    """No session could be begun: the looks count, and are made again later."""
+    for item in held:
+        begun = replace(item, claim=ledger.begin_look(item.claim, lease))
+        _failed(begun, why, ledger, lease, limit_seconds)
+
+
+def _look(item: HeldClaim, work: Work, limit_seconds: float) -> Claim:
+    """One look, and what follows from it. Raises `StepFailed` when the history could not be read."""
+    claim, ledger, lease = item.claim, work.ledger, work.lease
+    rules = work.portal.history_rules(claim.claim_type)
+    if rules is None:
+        text = "This portal has no history in which the system could look the claim up."
+        return _review(claim, ReasonCode.OUTCOME_UNKNOWN, text, (), ledger, lease)
+    settled = item.seconds >= rules.settle_minutes * 60
+    look = work.session.look_up(looked_for(claim, work), _control(claim, rules, work) if settled else None)
+    kept = _keep_pictures(look, item, work)
+    said_duplicate = claim.reason is ReasonCode.DUPLICATE_AT_PORTAL
+    conclusion = conclude(look, settled=settled, said_duplicate=said_duplicate)
+    match conclusion:
+        case Found(reference):
+            return _confirm(item, reference, look, kept, work)
+        case Doubtful(reason, text):
+            return _review(claim, reason, text, kept, ledger, lease)
+        case NotYet(text) | Absent(text) if claim.state is State.AWAITING_REFERENCE:
+            return _wait(item, rules, text, kept, ledger, lease)
+        case NotYet(text):
+            return _again(item, None, text, kept, ledger, lease, limit_seconds)
+        case Absent(text):
+            return ledger.absent(claim, lease, text, kept)
+        case _:
+            assert_never(conclusion)
+
+
+def _control(claim: Claim, rules: HistoryRules, work: Work) -> Control | None:
+    """The newest filing of this account that had time to be listed. None when there is none that can be read."""
+    known = work.ledger.known_filing(claim, rules.settle_minutes * 60)
+    if known is None or known.reference is None:
+        return None
+    try:
+        return Control(looked_for(known, work), known.reference)
+    except PayloadInvalid as invalid:  # the claim model has changed since
+        _log.warning("claim %s is no control: %s", known.claim_id, invalid)
+        return None
+
+
+# --- what follows ---
+
+
+def _confirm(item: HeldClaim, reference: Reference, look: LookUp, kept: Sequence[KeptArtifact], work: Work) -> Claim:
+    claim, attempt, ledger = item.claim, item.attempt, work.ledger
+    history = next(artifact for artifact in look.artifacts if artifact.name == HISTORY)
+    how = {"found": "in the portal's history", "look": claim.looks, "url": look.url}
+    pieces = late_pieces(claim, attempt, history, reference, how, ledger)
+    try:
+        late = [stored(piece, _key(item, piece.name), claim, attempt, work.evidence) for piece in pieces]
+    except StepFailed as failure:
+        raise _not_kept(failure) from failure
+    facts = {"late": [piece.name for piece in pieces], "answer_url": _url(claim, ledger) or look.url}
+    try:
+        return ledger.confirm_late(claim, attempt, work.lease, reference, [*kept, *late], facts, how)
+    except ReferenceTaken as taken:
+        return _review(claim, ReasonCode.REFERENCE_SUSPECT, str(taken), kept, ledger, work.lease)
+
+
+def _review(
+    claim: Claim, reason: ReasonCode, text: str, kept: Sequence[KeptArtifact], ledger: Ledger, lease: Lease
+) -> Claim:
+    """A person must decide. A claim that waits for its reference goes there by way of the next look."""
+    if claim.state is State.AWAITING_REFERENCE:
+        return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, 0.0)
+    return ledger.end_look(claim, lease, State.NEEDS_REVIEW, reason, text, kept)
+
+
+def _wait(
+    item: HeldClaim, rules: HistoryRules | None, text: str, kept: Sequence[KeptArtifact], ledger: Ledger, lease: Lease
+) -> Claim:
+    """The portal gives the reference later: until its deadline there is nothing wrong with that."""
+    claim = item.claim
+    deadline = rules.deadline_hours if rules else None
+    if rules is not None and item.seconds >= (deadline or 0) * 3600:
+        text = f"The portal has not given the reference within {deadline or 0} hours. {text}"
+        return ledger.end_look(
+            claim, lease, State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_MISSING, text, kept, again_seconds=0.0
+        )
+    reason = claim.reason or ReasonCode.REFERENCE_MISSING
+    pause = seconds_until_next_look(claim.looks)
+    return ledger.end_look(claim, lease, State.AWAITING_REFERENCE, reason, text, kept, again_seconds=pause)
+
+
+def _again(
+    item: HeldClaim,
+    failure: StepFailed | None,
+    text: str,
+    kept: Sequence[KeptArtifact],
+    ledger: Ledger,
+    lease: Lease,
+    limit_seconds: float,
+) -> Claim:
+    """Look again later, with backoff; a claim that is held for too long goes to a person."""
+    claim = item.claim
+    if item.seconds >= limit_seconds and claim.looks >= LEAST_LOOKS:
+        text = f"Looked up {claim.looks} times in {item.seconds / 3600:.0f} hours without a result. Last: {text}"
+        return _review(claim, failure.reason if failure else ReasonCode.OUTCOME_UNKNOWN, text, kept, ledger, lease)
+    pause = seconds_until_next_look(claim.looks)
+    if failure is not None and _is_of_account(failure):
+        pause = max(pause, ACCOUNT_PAUSE)
+    reason = claim.reason or ReasonCode.OUTCOME_UNKNOWN
+    return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, again_seconds=pause)
+
+
+def _failed(item: HeldClaim, failure: StepFailed, ledger: Ledger, lease: Lease, limit_seconds: float) -> Claim:
+    text = f"It could not be looked up: {failure.reason}: {failure.text}"
+    if item.claim.state is State.AWAITING_REFERENCE:
+        pause = ACCOUNT_PAUSE if _is_of_account(failure) else seconds_until_next_look(item.claim.looks)
+        reason = item.claim.reason or ReasonCode.REFERENCE_MISSING
+        return ledger.end_look(item.claim, lease, State.AWAITING_REFERENCE, reason, text, (), again_seconds=pause)
+    return _again(item, failure, text, (), ledger, lease, limit_seconds)
+
+
+def _is_of_account(failure: StepFailed) -> bool:
+    return REASONS[failure.reason].failure_class is FailureClass.ACCOUNT
+
+
+# --- evidence ---
+
+
+def late_pieces(
+    claim: Claim, attempt: Attempt, shot: Artifact, reference: Reference, how: Mapping[str, Any], ledger: Ledger
+) -> list[Artifact]:
+    """What a claim lacks that is confirmed long after its click; `shot` shows that the portal has it.
+
+    The picture stands in for the confirmation's, and the request is told from the ledger, only where there is none;
+    `reconciled.json` says what came late and how it was found.
+    """
+    have = {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
+    pieces = [replace(shot, name=HISTORY)]
+    if POST_CONFIRM not in have:
+        pieces.append(replace(shot, name=POST_CONFIRM))
+    if REQUEST not in have:
+        pieces.append(_json(REQUEST, _request_of(attempt, ledger)))
+    late = [piece.name for piece in pieces]
+    pieces.append(_json(RECONCILED, {**how, "reference": reference.value, "late": late}))
+    return pieces
+
+
+def _request_of(attempt: Attempt, ledger: Ledger) -> dict[str, Any]:
+    """What the ledger knows of the submit request: the worker that saw it is gone."""
+    sent = [event for event in ledger.events(attempt.claim_id) if event.kind == "sent"]
+    mine = [event.details for event in sent if event.fencing_token == attempt.fencing_token]
+    times = {"sent_at": attempt.sent_at, "responded_at": attempt.responded_at}
+    return {
+        **(mine[-1] if mine else {}),
+        **{name: moment.isoformat() if moment else None for name, moment in times.items()},
+        "status": attempt.response_status,
+        "from": "the ledger, afterwards",
+    }
+
+
+def _json(name: str, document: Mapping[str, Any]) -> Artifact:
+    return Artifact(name, "application/json", json.dumps(document, sort_keys=True).encode(), datetime.now(UTC))
+
+
+def _keep_pictures(look: LookUp, item: HeldClaim, work: Work) -> list[KeptArtifact]:
+    """Each look's pictures under a name of their own: a later look shows another page."""
+    kept = []
+    for artifact in look.artifacts:
+        name = f"look_{item.claim.looks:03d}_{artifact.name}"
+        try:
+            kept.append(stored(artifact, _key(item, name), item.claim, item.attempt, work.evidence, name))
+        except StepFailed as failure:
+            raise _not_kept(failure) from failure
+    return kept
+
+
+def _not_kept(failure: StepFailed) -> StepFailed:
+    return StepFailed(ReasonCode.POST_EVIDENCE_MISSING, failure.text, "look up")
+
+
+def _key(item: HeldClaim, name: str) -> str:
+    """A key of this look's own: one that died after storing has left other bytes under its."""
+    folder = f"{item.claim.version:04d}"
+    return artifact_key(item.claim.claim_id, item.attempt.attempt_id, f"{folder}-{name}")
+
+
+def _url(claim: Claim, ledger: Ledger) -> str | None:
+    found = ledger.facts(claim.claim_id).get("answer_url")
+    return str(found) if found else None

@@ -1,0 +1,89 @@
+"""What a run has at hand while it works on one account's claims, and how it makes evidence durable. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.evidence import Artifact, artifact_key, attachment_key
+from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.keys import sha256_hex
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease
+from oem_submissions.ports import (
+    EvidenceConflict,
+    EvidenceMissing,
+    EvidenceStore,
+    EvidenceUnavailable,
+    Ledger,
+    Portal,
+    PortalSession,
+    Submission,
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has at hand while it files one partition's claims."""
+
+    ledger: Ledger
+    evidence: EvidenceStore
+    portal: Portal
+    session: PortalSession
+    lease: Lease
+    parse: Callable[[dict[str, object]], ClaimModel]
+    click_seconds: float
+    attempts_budget: int
+
+
+def submission_of(claim: Claim, work: Work) -> Submission:
+    """What a session is to file: payload and files, checked against their hashes once more. Raises `StepFailed`."""
+    model = work.parse(claim.payload)
+    files = {}
+    for attachment in model.attachments:
+        try:
+            data = work.evidence.get(attachment_key(claim.claim_id, attachment.sha256))
+        except (EvidenceMissing, EvidenceUnavailable) as error:
+            text = f"Attachment {attachment.name} of claim {claim.claim_id} can't be read: {error}"
+            raise StepFailed(ReasonCode.UPLOAD_FAILED, text, "attach") from error
+        if sha256_hex(data) != attachment.sha256:
+            text = f"Attachment {attachment.name} of claim {claim.claim_id} is not the file that came due."
+            raise StepFailed(ReasonCode.ATTACHMENT_REJECTED, text, "attach")
+        files[attachment.name] = data
+    assert claim.natural_key is not None
+    return Submission(claim.claim_id, model, claim.natural_key, files)
+
+
+def looked_for(claim: Claim, work: Work) -> Submission:
+    """The claim as a look-up needs it: without its files."""
+    assert claim.natural_key is not None
+    return Submission(claim.claim_id, work.parse(claim.payload), claim.natural_key)
+
+
+def keep(artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work) -> None:
+    """Make evidence durable, then note it. Raises `StepFailed` when the store does not take it."""
+    for artifact in artifacts:
+        key = artifact_key(claim.claim_id, attempt.attempt_id, artifact.name)
+        work.ledger.keep_artifact(stored(artifact, key, claim, attempt, work.evidence), work.lease)
+
+
+def stored(
+    artifact: Artifact, key: str, claim: Claim, attempt: Attempt, evidence: EvidenceStore, name: str | None = None
+) -> KeptArtifact:
+    """Put the bytes into the store; what the ledger is to note. Raises `StepFailed` when the store does not take it."""
+    try:
+        evidence.put(key, artifact.data)
+    except (EvidenceUnavailable, EvidenceConflict) as error:
+        text = f"The evidence store did not take {artifact.name}: {error}"
+        raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, text, "keep evidence") from error
+    return KeptArtifact(
+        claim.claim_id,
+        attempt.attempt_id,
+        name or artifact.name,
+        artifact.media_type,
+        key,
+        artifact.sha256,
+        len(artifact.data),
+        artifact.captured_at,
+    )
