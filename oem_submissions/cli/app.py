@@ -33,6 +33,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.services.review import Verdict
 from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
 
 app = typer.Typer(
@@ -352,6 +353,28 @@ def list_held(oem: OnlyOem = None, as_json: AsJson = False) -> None:
     with _ledger() as ledger:
         held = [claim for claim in ledger.all_claims(oem) if claim.state in HELD]
         _show_claims(held, as_json, "No claim is held.")
+
+
+@review.command("decide")
+def decide_held(
+    claim: str,
+    verdict: Annotated[Verdict, typer.Option(help="What the portal itself shows.")],
+    by: Annotated[str, typer.Option(help="Your name; it stands in the claim's story for ever.")],
+    why: Annotated[str, typer.Option(help="What you saw, and where.")],
+    reference: Annotated[str | None, typer.Option(help="The portal's reference, for the verdict 'filed'.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG, JPEG or WebP of the page that shows it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give your verdict on a claim that needs review. A filed one is sealed and told to the CRM by the next run."""
+    from oem_submissions.cli.verdicts import carry_out
+
+    settings = read_settings()
+    with _ledger(settings) as ledger:
+        decided = carry_out(claim, verdict, by, why, reference, picture, ledger, settings)
+    if as_json:
+        _print_json({"claim_id": decided.claim_id, "state": decided.state, "reference": decided.reference})
+    else:
+        terminal.print(f"Claim {decided.claim_id} is {decided.state} {decided.reference or ''}")
 
 
 def _dead(ledger: Ledger, oem: str | None, reason: ReasonCode | None) -> list[Claim]:

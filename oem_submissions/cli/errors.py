@@ -11,6 +11,7 @@ from rich.console import Console
 
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, SubmissionError
 from oem_submissions.ports import CrmUnavailable, EvidenceMissing, EvidenceUnavailable, LedgerUnavailable
+from oem_submissions.services.review import VerdictRefused
 from oem_submissions.settings import SettingsError
 
 terminal = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
@@ -30,7 +31,7 @@ class NotSo(Exception):
     """The thing asked for is not so: one sentence."""
 
 
-_NOT_SO = (NotSo, StateConflict, SubmissionError, EvidenceMissing)
+_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing)
 _PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
 
 

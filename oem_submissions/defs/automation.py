@@ -28,7 +28,7 @@ from dagster import (
 
 from oem_submissions.defs.assets import CRM_INTAKE, asset_keys, worker_name
 from oem_submissions.defs.partitions import add_dealers, partition_key
-from oem_submissions.domain.records import DueWork
+from oem_submissions.domain.records import DueLook, DueWork
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
 
@@ -177,6 +177,37 @@ def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
         return SensorResult(run_requests=requests)
 
     return lost_workers
+
+
+def reconcile_unknowns_sensor(jobs: dict[str, Any]) -> SensorDefinition:
+    """Requests runs for partitions with held claims whose look into the portal's history is due."""
+
+    @sensor(
+        name="reconcile_unknowns",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=30,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+    )
+    def reconcile_unknowns(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        ledger, requests = context.resources.services.ledger, []
+        for oem, job in jobs.items():
+            due = ledger.partitions_to_look_up(oem)
+            under_way = runs_under_way(context.instance, oem) if due else set()
+            idle = [look for look in due if (look.work.dealer, look.work.period) not in under_way]
+            add_dealers(context.instance, oem, (look.work.dealer for look in idle))
+            requests += [run_request(look.work, look_key(look), job.name) for look in idle]
+        return SensorResult(run_requests=requests) if requests else SkipReason("No look is due that is not under way.")
+
+    return reconcile_unknowns
+
+
+def look_key(look: DueLook) -> str:
+    """A run key per look, never the business key: Dagster remembers keys for ever.
+
+    A run that died before its look began gets a successor after ten minutes.
+    """
+    return f"look:{look.claim_id}:{look.version}:{int(look.overdue_seconds // 600)}"
 
 
 def runs_under_way(instance: DagsterInstance, oem: str) -> set[tuple[str, str]]:

@@ -15,6 +15,7 @@ from oem_submissions.defs.automation import (
     filing_job,
     lost_workers_sensor,
     new_dealers_sensor,
+    reconcile_unknowns_sensor,
 )
 from oem_submissions.defs.checks import VerifyBundle, partition_checks
 from oem_submissions.ports import ClaimRules
@@ -38,6 +39,7 @@ def all_definitions(
             new_dealers_sensor(adapters),
             enqueue_requests_sensor(jobs),
             lost_workers_sensor(jobs),
+            reconcile_unknowns_sensor(jobs),
         ],
         resources={"services": services},
         executor=in_process_executor,

@@ -98,7 +98,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the portal said nothing",
-        "Look the claim up in the portal's history and record a verdict.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.PORTAL_UNAVAILABLE: _r(
         101,
@@ -272,7 +272,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the click was armed and its outcome can't be told",
-        "It is held; look the claim up in the portal's history and record a verdict.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.REFERENCE_MISSING: _r(
         502,
@@ -280,7 +280,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the portal accepted the claim but no reference was found",
-        "It is held; look the reference up in the portal's history.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.REFERENCE_AMBIGUOUS: _r(
         503,
@@ -288,7 +288,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "more than one reference was found",
-        "It is held; look the reference up in the portal's history.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.REFERENCE_SUSPECT: _r(
         504,
@@ -296,7 +296,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the reference was seen before the click, is malformed, or belongs to another claim",
-        "It is held; look the reference up in the portal's history.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.POST_EVIDENCE_MISSING: _r(
         505,
@@ -304,7 +304,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the evidence after the click is missing or worthless",
-        "It is held; capture it from the claim's own page.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.WORKER_LOST_POST_INTENT: _r(
         506,
@@ -312,7 +312,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SUB,
         False,
         "the worker died after the click was armed",
-        "It is held; look the claim up in the portal's history and record a verdict.",
+        "Nothing yet: it is looked up in the portal's history by itself; when it needs review, record a verdict.",
     ),
     ReasonCode.SECRET_IN_ARTIFACT: _r(
         507,

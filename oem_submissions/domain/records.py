@@ -175,7 +175,8 @@ class DueLook:
 
     work: DueWork
     claim_id: str
-    looks: int
+    version: int
+    """Of the claim: it rises with every look."""
     overdue_seconds: float
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
@@ -45,17 +46,30 @@ def look_at(data: bytes) -> Look:
     return Look("is blank." if is_blank(picture.convert("L").histogram()) else None, picture)
 
 
-def _decode(data: bytes) -> Image.Image:
+def _decode(data: bytes, formats: Sequence[str] = ("WEBP",)) -> Image.Image:
     """The picture, decoded. The size is taken from the header, and refused before any pixel is made."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=["WEBP"])
+            picture = Image.open(io.BytesIO(data), formats=list(formats))
         if picture.width * picture.height > MAX_PIXELS:
             raise ShotUnreadable(f"has more than {MAX_PIXELS} pixels.")
         picture.load()
     except _UNREADABLE as error:
-        raise ShotUnreadable("is not a WebP picture of a sane size.") from error
+        raise ShotUnreadable(f"is not a {' or '.join(formats)} picture of a sane size.") from error
     except _BROKEN as error:
         raise ShotUnreadable("can't be decoded: the picture is broken.") from error
     return picture
+
+
+def as_shot(data: bytes) -> bytes:
+    """A person's PNG, JPEG or WebP as the lossless WebP that bundles hold, without its metadata.
+
+    Raises `ShotUnreadable` when it is none of these, too large, or blank.
+    """
+    picture = _decode(data, ["PNG", "JPEG", "WEBP"]).convert("RGB")
+    if is_blank(picture.convert("L").histogram()):
+        raise ShotUnreadable("is blank.")
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()

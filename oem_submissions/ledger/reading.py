@@ -145,7 +145,7 @@ class LedgerReader:
                 known = due.get((row.dealer, row.period))
                 count = known.work.claims + 1 if known else 1
                 work = DueWork(oem, row.dealer, row.period, count, row.created_at)
-                due[row.dealer, row.period] = DueLook(work, row.claim_id, row.looks, float(row.overdue))
+                due[row.dealer, row.period] = DueLook(work, row.claim_id, row.version, float(row.overdue))
         return list(due.values())
 
     def known_filing(self, claim: Claim, settled_seconds: float) -> Claim | None:

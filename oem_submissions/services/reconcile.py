@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, RECONCILED, REQUEST, Artifact, artifact_key
-from oem_submissions.domain.failures import PayloadInvalid, StepFailed
+from oem_submissions.domain.failures import PayloadInvalid, StepFailed, SubmissionError
 from oem_submissions.domain.looking import (
     ACCOUNT_PAUSE,
     LEAST_LOOKS,
@@ -29,28 +29,39 @@ from oem_submissions.domain.outcomes import LookUp, Reference
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, HeldClaim, KeptArtifact, Lease
 from oem_submissions.domain.states import State
-from oem_submissions.ports import Control, Ledger, ReferenceTaken
+from oem_submissions.ports import Control, Ledger, Portal, ReferenceTaken
 from oem_submissions.services.work import Work, looked_for, stored
 
 _log = logging.getLogger(__name__)
 _ENDS_ALL = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE})
 
 
-def reconcile_account(held: Sequence[HeldClaim], work: Work, limit_seconds: float) -> list[Claim]:
+@dataclass(frozen=True)
+class Holding:
+    """What is needed to say where a held claim goes next."""
+
+    ledger: Ledger
+    lease: Lease
+    portal: Portal
+    limit_seconds: float
+    """After the click; then a claim without a result is given to a person."""
+
+
+def reconcile_account(held: Sequence[HeldClaim], work: Work, holding: Holding) -> list[Claim]:
     """Look every due held claim of the account up, once; the claims as they stand afterwards.
 
     Trouble of the portal or of the account is every claim's: the others are put off, not tried.
     """
     done: list[Claim] = []
-    trouble: StepFailed | None = None
-    for item in held:
-        item = replace(item, claim=work.ledger.begin_look(item.claim, work.lease))
+    trouble: SubmissionError | None = None
+    for due in held:
+        item = replace(due, claim=work.ledger.begin_look(due.claim, work.lease))
         try:
             if trouble is not None:
                 raise trouble
-            claim = _look(item, work, limit_seconds)
-        except StepFailed as failure:
-            claim = _failed(item, failure, work.ledger, work.lease, limit_seconds)
+            claim = _look(item, work, holding)
+        except (StepFailed, PayloadInvalid) as failure:
+            claim = _failed(item, failure, holding)
             if failure.reason in _ENDS_ALL or _is_of_account(failure):
                 trouble = failure
         _log.info("claim %s looked up: %s %s %s", claim.claim_id, claim.state, claim.reference, claim.reason_text)
@@ -58,36 +69,33 @@ def reconcile_account(held: Sequence[HeldClaim], work: Work, limit_seconds: floa
     return done
 
 
-def put_off(held: Sequence[HeldClaim], why: StepFailed, ledger: Ledger, lease: Lease, limit_seconds: float) -> None:
+def put_off(held: Sequence[HeldClaim], why: StepFailed, holding: Holding) -> None:
     """No session could be begun: the looks count, and are made again later."""
     for item in held:
-        begun = replace(item, claim=ledger.begin_look(item.claim, lease))
-        _failed(begun, why, ledger, lease, limit_seconds)
+        _failed(replace(item, claim=holding.ledger.begin_look(item.claim, holding.lease)), why, holding)
 
 
-def _look(item: HeldClaim, work: Work, limit_seconds: float) -> Claim:
+def _look(item: HeldClaim, work: Work, holding: Holding) -> Claim:
     """One look, and what follows from it. Raises `StepFailed` when the history could not be read."""
-    claim, ledger, lease = item.claim, work.ledger, work.lease
+    claim, waits = item.claim, item.claim.state is State.AWAITING_REFERENCE
     rules = work.portal.history_rules(claim.claim_type)
     if rules is None:
         text = "This portal has no history in which the system could look the claim up."
-        return _review(claim, ReasonCode.OUTCOME_UNKNOWN, text, (), ledger, lease)
-    settled = item.seconds >= rules.settle_minutes * 60
+        return _review(claim, ReasonCode.OUTCOME_UNKNOWN, text, (), holding)
+    settled = item.seconds >= rules.settle_minutes * 60 and not waits
     look = work.session.look_up(looked_for(claim, work), _control(claim, rules, work) if settled else None)
     kept = _keep_pictures(look, item, work)
     said_duplicate = claim.reason is ReasonCode.DUPLICATE_AT_PORTAL
     conclusion = conclude(look, settled=settled, said_duplicate=said_duplicate)
     match conclusion:
         case Found(reference):
-            return _confirm(item, reference, look, kept, work)
+            return _confirm(item, reference, look, kept, work, holding)
         case Doubtful(reason, text):
-            return _review(claim, reason, text, kept, ledger, lease)
-        case NotYet(text) | Absent(text) if claim.state is State.AWAITING_REFERENCE:
-            return _wait(item, rules, text, kept, ledger, lease)
+            return _review(claim, reason, text, kept, holding)
         case NotYet(text):
-            return _again(item, None, text, kept, ledger, lease, limit_seconds)
+            return _again(item, None, text, kept, holding)
         case Absent(text):
-            return ledger.absent(claim, lease, text, kept)
+            return work.ledger.absent(claim, work.lease, text, kept)
         case _:
             assert_never(conclusion)
 
@@ -107,78 +115,62 @@ def _control(claim: Claim, rules: HistoryRules, work: Work) -> Control | None:
 # --- what follows ---
 
 
-def _confirm(item: HeldClaim, reference: Reference, look: LookUp, kept: Sequence[KeptArtifact], work: Work) -> Claim:
+def _confirm(
+    item: HeldClaim,
+    reference: Reference,
+    look: LookUp,
+    kept: Sequence[KeptArtifact],
+    work: Work,
+    holding: Holding,
+) -> Claim:
     claim, attempt, ledger = item.claim, item.attempt, work.ledger
     history = next(artifact for artifact in look.artifacts if artifact.name == HISTORY)
     how = {"found": "in the portal's history", "look": claim.looks, "url": look.url}
     pieces = late_pieces(claim, attempt, history, reference, how, ledger)
-    try:
-        late = [stored(piece, _key(item, piece.name), claim, attempt, work.evidence) for piece in pieces]
-    except StepFailed as failure:
-        raise _not_kept(failure) from failure
-    facts = {"late": [piece.name for piece in pieces], "answer_url": _url(claim, ledger) or look.url}
+    late = _durable(pieces, item, work)
+    facts = late_facts(claim, pieces, look.url, ledger)
     try:
         return ledger.confirm_late(claim, attempt, work.lease, reference, [*kept, *late], facts, how)
     except ReferenceTaken as taken:
-        return _review(claim, ReasonCode.REFERENCE_SUSPECT, str(taken), kept, ledger, work.lease)
+        return _review(claim, ReasonCode.REFERENCE_SUSPECT, str(taken), kept, holding)
 
 
-def _review(
-    claim: Claim, reason: ReasonCode, text: str, kept: Sequence[KeptArtifact], ledger: Ledger, lease: Lease
-) -> Claim:
+def _review(claim: Claim, reason: ReasonCode, text: str, kept: Sequence[KeptArtifact], holding: Holding) -> Claim:
     """A person must decide. A claim that waits for its reference goes there by way of the next look."""
+    ledger, lease = holding.ledger, holding.lease
     if claim.state is State.AWAITING_REFERENCE:
-        return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, 0.0)
+        return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, again_seconds=0.0)
     return ledger.end_look(claim, lease, State.NEEDS_REVIEW, reason, text, kept)
 
 
-def _wait(
-    item: HeldClaim, rules: HistoryRules | None, text: str, kept: Sequence[KeptArtifact], ledger: Ledger, lease: Lease
-) -> Claim:
-    """The portal gives the reference later: until its deadline there is nothing wrong with that."""
-    claim = item.claim
-    deadline = rules.deadline_hours if rules else None
-    if rules is not None and item.seconds >= (deadline or 0) * 3600:
-        text = f"The portal has not given the reference within {deadline or 0} hours. {text}"
-        return ledger.end_look(
-            claim, lease, State.OUTCOME_UNKNOWN, ReasonCode.REFERENCE_MISSING, text, kept, again_seconds=0.0
-        )
-    reason = claim.reason or ReasonCode.REFERENCE_MISSING
-    pause = seconds_until_next_look(claim.looks)
-    return ledger.end_look(claim, lease, State.AWAITING_REFERENCE, reason, text, kept, again_seconds=pause)
-
-
 def _again(
-    item: HeldClaim,
-    failure: StepFailed | None,
-    text: str,
-    kept: Sequence[KeptArtifact],
-    ledger: Ledger,
-    lease: Lease,
-    limit_seconds: float,
+    item: HeldClaim, failure: SubmissionError | None, text: str, kept: Sequence[KeptArtifact], holding: Holding
 ) -> Claim:
-    """Look again later, with backoff; a claim that is held for too long goes to a person."""
-    claim = item.claim
-    if item.seconds >= limit_seconds and claim.looks >= LEAST_LOOKS:
-        text = f"Looked up {claim.looks} times in {item.seconds / 3600:.0f} hours without a result. Last: {text}"
-        return _review(claim, failure.reason if failure else ReasonCode.OUTCOME_UNKNOWN, text, kept, ledger, lease)
+    """Look again later, with backoff. What is held for too long goes on: at its deadline, at last to a person."""
+    claim, ledger, lease = item.claim, holding.ledger, holding.lease
     pause = seconds_until_next_look(claim.looks)
     if failure is not None and _is_of_account(failure):
         pause = max(pause, ACCOUNT_PAUSE)
+    if claim.state is State.AWAITING_REFERENCE:
+        reason = claim.reason or ReasonCode.REFERENCE_MISSING
+        rules = holding.portal.history_rules(claim.claim_type)
+        hours = (rules.deadline_hours if rules else None) or 0
+        if item.seconds < hours * 3600:
+            return ledger.end_look(claim, lease, claim.state, reason, text, kept, again_seconds=pause)
+        text = f"The portal has not given the reference within {hours} hours. {text}"
+        return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, again_seconds=pause)
+    if item.seconds >= holding.limit_seconds and claim.looks >= LEAST_LOOKS:
+        text = f"Looked up {claim.looks} times in {item.seconds / 3600:.0f} hours without a result. Last: {text}"
+        return _review(claim, failure.reason if failure else ReasonCode.OUTCOME_UNKNOWN, text, kept, holding)
     reason = claim.reason or ReasonCode.OUTCOME_UNKNOWN
     return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, again_seconds=pause)
 
 
-def _failed(item: HeldClaim, failure: StepFailed, ledger: Ledger, lease: Lease, limit_seconds: float) -> Claim:
-    text = f"It could not be looked up: {failure.reason}: {failure.text}"
-    if item.claim.state is State.AWAITING_REFERENCE:
-        pause = ACCOUNT_PAUSE if _is_of_account(failure) else seconds_until_next_look(item.claim.looks)
-        reason = item.claim.reason or ReasonCode.REFERENCE_MISSING
-        return ledger.end_look(item.claim, lease, State.AWAITING_REFERENCE, reason, text, (), again_seconds=pause)
-    return _again(item, failure, text, (), ledger, lease, limit_seconds)
+def _failed(item: HeldClaim, failure: SubmissionError, holding: Holding) -> Claim:
+    return _again(item, failure, f"It could not be looked up: {failure.reason}: {failure.text}", (), holding)
 
 
-def _is_of_account(failure: StepFailed) -> bool:
+def _is_of_account(failure: SubmissionError) -> bool:
     return REASONS[failure.reason].failure_class is FailureClass.ACCOUNT
 
 
@@ -186,16 +178,16 @@ def _is_of_account(failure: StepFailed) -> bool:
 
 
 def late_pieces(
-    claim: Claim, attempt: Attempt, shot: Artifact, reference: Reference, how: Mapping[str, Any], ledger: Ledger
+    claim: Claim, attempt: Attempt, shot: Artifact | None, reference: Reference, how: Mapping[str, Any], ledger: Ledger
 ) -> list[Artifact]:
-    """What a claim lacks that is confirmed long after its click; `shot` shows that the portal has it.
+    """What a claim lacks that is confirmed long after its click; `shot`, if any, shows that the portal has it.
 
     The picture stands in for the confirmation's, and the request is told from the ledger, only where there is none;
     `reconciled.json` says what came late and how it was found.
     """
     have = {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
-    pieces = [replace(shot, name=HISTORY)]
-    if POST_CONFIRM not in have:
+    pieces = [replace(shot, name=HISTORY)] if shot else []
+    if shot and POST_CONFIRM not in have:
         pieces.append(replace(shot, name=POST_CONFIRM))
     if REQUEST not in have:
         pieces.append(_json(REQUEST, _request_of(attempt, ledger)))
@@ -221,28 +213,27 @@ def _json(name: str, document: Mapping[str, Any]) -> Artifact:
     return Artifact(name, "application/json", json.dumps(document, sort_keys=True).encode(), datetime.now(UTC))
 
 
+def late_facts(claim: Claim, pieces: Sequence[Artifact], url: str, ledger: Ledger) -> dict[str, Any]:
+    """What the attempt notes of it; the address of the page after the click only where none is known."""
+    known = ledger.facts(claim.claim_id).get("answer_url")
+    return {"late": [piece.name for piece in pieces], "answer_url": known or url}
+
+
 def _keep_pictures(look: LookUp, item: HeldClaim, work: Work) -> list[KeptArtifact]:
     """Each look's pictures under a name of their own: a later look shows another page."""
+    named = [replace(artifact, name=f"look_{item.claim.looks:03d}_{artifact.name}") for artifact in look.artifacts]
+    return _durable(named, item, work)
+
+
+def _durable(artifacts: Sequence[Artifact], item: HeldClaim, work: Work) -> list[KeptArtifact]:
+    """Under keys of this look's own: one that died after storing left other bytes under its. Raises `StepFailed`."""
+    claim, attempt = item.claim, item.attempt
+    folder = f"{claim.version:04d}"
     kept = []
-    for artifact in look.artifacts:
-        name = f"look_{item.claim.looks:03d}_{artifact.name}"
+    for artifact in artifacts:
+        key = artifact_key(claim.claim_id, attempt.attempt_id, f"{folder}-{artifact.name}")
         try:
-            kept.append(stored(artifact, _key(item, name), item.claim, item.attempt, work.evidence, name))
+            kept.append(stored(artifact, key, claim, attempt, work.evidence))
         except StepFailed as failure:
-            raise _not_kept(failure) from failure
+            raise StepFailed(ReasonCode.POST_EVIDENCE_MISSING, failure.text, "look up") from failure
     return kept
-
-
-def _not_kept(failure: StepFailed) -> StepFailed:
-    return StepFailed(ReasonCode.POST_EVIDENCE_MISSING, failure.text, "look up")
-
-
-def _key(item: HeldClaim, name: str) -> str:
-    """A key of this look's own: one that died after storing has left other bytes under its."""
-    folder = f"{item.claim.version:04d}"
-    return artifact_key(item.claim.claim_id, item.attempt.attempt_id, f"{folder}-{name}")
-
-
-def _url(claim: Claim, ledger: Ledger) -> str | None:
-    found = ledger.facts(claim.claim_id).get("answer_url")
-    return str(found) if found else None

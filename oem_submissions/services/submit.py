@@ -28,7 +28,7 @@ from oem_submissions.ports import (
     ReferenceTaken,
 )
 from oem_submissions.services.leasing import held_account
-from oem_submissions.services.reconcile import put_off, reconcile_account
+from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
 from oem_submissions.services.work import Work, keep, submission_of
 
 _log = logging.getLogger(__name__)
@@ -113,24 +113,28 @@ def submit_partition(
     with held_account(ledger, partition.oem, partition.dealer, run_id, worker, lease_seconds) as lease:
         for lost in ledger.recover(lease):
             _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
+        holding = Holding(ledger, lease, portal, look_hours * 3600)
         held, ready = ledger.due_looks(*key), _ready(ledger, partition)
         if held or ready:
             try:
                 with portal.session(account()) as session:
                     work = Work(ledger, evidence, portal, session, lease, parse, click_seconds, attempts_budget)
-                    reconcile_account(held, work, look_hours * 3600)
+                    reconcile_account(held, work, holding)
                     _submit_all(_ready(ledger, partition), work)  # also what was just proven never to have been filed
             except StepFailed as failure:  # the account's secret is missing: no session was begun
-                put_off(held, failure, ledger, lease, look_hours * 3600)
+                put_off(held, failure, holding)
                 _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
-    claims = ledger.claims(*key)
-    waiting = [claim for claim in claims if claim.state is State.READY]
+    _check_waiting(partition, ledger)
+    return ledger.claims(*key)
+
+
+def _check_waiting(partition: Partition, ledger: Ledger) -> None:
+    waiting = _ready(ledger, partition)
     if waiting:
         raise TryAgain(
             f"{len(waiting)} claim(s) of {partition.oem}/{partition.dealer} wait for another attempt: "
             + "; ".join(f"{c.claim_id} {c.reason}: {c.reason_text}" for c in waiting if c.reason)
         )
-    return claims
 
 
 def _ready(ledger: Ledger, partition: Partition) -> list[Claim]:

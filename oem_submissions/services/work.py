@@ -1,4 +1,4 @@
-"""What a run has at hand while it works on one account's claims, and how it makes evidence durable. It decides nothing."""
+"""What a run has at hand while it works on one account's claims; making evidence durable. It decides nothing."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def keep(artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: 
         work.ledger.keep_artifact(stored(artifact, key, claim, attempt, work.evidence), work.lease)
 
 
-def stored(
-    artifact: Artifact, key: str, claim: Claim, attempt: Attempt, evidence: EvidenceStore, name: str | None = None
-) -> KeptArtifact:
+def stored(artifact: Artifact, key: str, claim: Claim, attempt: Attempt, evidence: EvidenceStore) -> KeptArtifact:
     """Put the bytes into the store; what the ledger is to note. Raises `StepFailed` when the store does not take it."""
     try:
         evidence.put(key, artifact.data)
@@ -80,7 +78,7 @@ def stored(
     return KeptArtifact(
         claim.claim_id,
         attempt.attempt_id,
-        name or artifact.name,
+        artifact.name,
         artifact.media_type,
         key,
         artifact.sha256,

@@ -17,7 +17,7 @@ import requests
 from oem_submissions.cli.demo import Demo, outcome_document, run_to_the_end, running_demo
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Lease
+from oem_submissions.domain.records import Claim, Lease
 from oem_submissions.domain.states import FILED, State
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.settings import PREFIX, read_settings
@@ -130,7 +130,7 @@ def test_a_worker_killed_before_the_click_costs_nothing(demo: Demo, first: dict[
     assert_filed_once(demo, new)
 
 
-def test_a_worker_killed_past_the_click_leaves_its_claim_held_and_the_others_filed(
+def test_a_claim_whose_worker_was_killed_past_the_click_is_found_in_the_history_and_never_filed_again(
     demo: Demo, first: dict[str, Any]
 ) -> None:
     new = due_tomorrow(demo, "aurora", seed=42)
@@ -145,7 +145,16 @@ def test_a_worker_killed_past_the_click_leaves_its_claim_held_and_the_others_fil
 
     kill(wait_for(waiting_for_an_answer, 120))
     run_to_the_end(demo)
-    assert assert_filed_once(demo, new) == [ReasonCode.WORKER_LOST_POST_INTENT]
+    assert assert_filed_once(demo, new) == []
+    lost = [claim for claim in demo.ledger.all_claims("aurora") if was_lost_past_the_click(demo, claim)]
+    assert [claim.state for claim in lost] == [State.SYNCED]
+
+
+def was_lost_past_the_click(demo: Demo, claim: Claim) -> bool:
+    return any(
+        event.details.get("reason") == ReasonCode.WORKER_LOST_POST_INTENT
+        for event in demo.ledger.events(claim.claim_id)
+    )
 
 
 def due_tomorrow(demo: Demo, oem: str, seed: int) -> set[str]:

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from adapters.aurora.portal import Aurora
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import new_claim
+from oem_submissions_tests.services.fakes import FakePortal
+from oem_submissions_tests.services.runs import run
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,29 @@ def test_dead_letters_are_counted_before_they_are_redriven(command: Callable[...
     assert dry == {"redriven": 0, "matching": [dead.claim_id]}
     assert command("dead-letters", "redrive", "--reason", "PORTAL_UNAVAILABLE", "--json").document["redriven"] == 1
     assert ledger.events(dead.claim_id)[-1].actor == "ana"
+
+
+def test_a_verdict_names_its_person_and_is_checked_by_the_pack(
+    command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
+) -> None:
+    evidence = DirectoryStore(tmp_path / "evidence")
+    portal = FakePortal(lose_request=True, rules=None)
+    claim = ledger.add_claim(new_claim())
+    for _ in range(2):
+        run(ledger, portal, evidence)
+    words = ("review", "decide", claim.claim_id, "--by", "Ana", "--why", "seen under Claim history")
+    number = next(f"WC-2026-000007-{letter}" for letter in "ABCDEFGHJKLMNPRSTUVWXYZ" if Aurora().reference_is_plausible(
+        f"WC-2026-000007-{letter}"))  # fmt: skip
+    wrong = command(*words, "--verdict", "filed", "--reference", "WC-7")
+    assert (wrong.code, "does not have the form of a claim number" in wrong.err) == (1, True)
+    unproven = command(*words, "--verdict", "filed", "--reference", number)
+    assert (unproven.code, "has no picture of the answer" in unproven.err) == (1, True)
+    picture = tmp_path / "seen.webp"
+    picture.write_bytes(samples.shot("Claim history"))
+    done = command(*words, "--verdict", "filed", "--reference", number, "--picture", str(picture), "--json")
+    assert done.document == {"claim_id": claim.claim_id, "state": "CONFIRMED", "reference": number}
+    assert ledger.events(claim.claim_id)[-1].actor == "Ana"
+    assert command("review", "decide", "nowhere", "--by", "Ana", "--why", "x", "--verdict", "not-filed").code == 1
 
 
 def test_verify_says_which_file_is_wrong(command: Callable[..., Ended], tmp_path: Path) -> None:

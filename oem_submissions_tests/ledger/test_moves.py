@@ -51,6 +51,13 @@ def confirmed(ledger: Ledger, lease: Lease, number: int = 1, reference: Referenc
     return ledger.confirm(claim, attempt, lease, reference)
 
 
+def unknown(ledger: Ledger, lease: Lease, number: int = 1) -> tuple[Claim, Attempt]:
+    """A claim that is held, its attempt ended."""
+    claim, attempt = armed(ledger, lease, number)
+    reason = ReasonCode.OUTCOME_UNKNOWN
+    return ledger.settle(claim, attempt, lease, State.OUTCOME_UNKNOWN, reason, "no answer", "submit"), attempt
+
+
 def test_the_migrated_schema_is_the_declared_one(database_url: str) -> None:
     engine = ledger_engine(database_url)
     with engine.connect() as connection:
@@ -228,6 +235,69 @@ def test_due_work_is_what_somebody_still_has_to_do(ledger: Ledger) -> None:
     assert ledger.due_work("aurora")[0].claims == 1
     assert ledger.due_work("borealis") == []
     assert ledger.due_work("aurora", dealers=["99999"]) == []
+
+
+def test_a_held_claim_is_due_work_only_when_its_look_is_due(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = unknown(ledger, lease)
+    ledger.synced(claim, "run-1", "w")
+    (held,) = ledger.due_looks("aurora", "10234", "2026-11-10")
+    assert held.attempt.attempt_id == attempt.attempt_id
+    assert 0 <= held.seconds < 60
+    begun = ledger.begin_look(held.claim, lease)
+    assert (begun.state, begun.looks) == (State.RECONCILING, 1)
+    ended = ledger.end_look(begun, lease, State.OUTCOME_UNKNOWN, ReasonCode.OUTCOME_UNKNOWN, "not yet", (), 60)
+    ledger.synced(ended, "run-1", "w")
+    assert ledger.due_work("aurora") == []
+    assert ledger.due_looks("aurora", "10234", "2026-11-10") == []
+
+
+def test_a_held_claim_is_not_confirmed_without_both_shots(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = unknown(ledger, lease)
+    begun = ledger.begin_look(claim, lease)
+    with pytest.raises(LeaseLost, match="not durable"):
+        ledger.confirm_late(begun, attempt, lease, REFERENCE, [], {}, {})
+    found = ledger.confirm_late(begun, attempt, lease, REFERENCE, [kept(begun, attempt, POST_CONFIRM)], {"x": 1}, {})
+    assert found.state is State.CONFIRMED
+    assert ledger.captured_reference(claim.claim_id) == REFERENCE
+    assert {"browser": "test", "x": 1}.items() <= ledger.facts(claim.claim_id).items()
+
+
+def test_a_claim_returns_to_the_queue_once_in_its_life(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, _ = unknown(ledger, lease)
+    ready = ledger.absent(ledger.begin_look(claim, lease), lease, "not there", [])
+    assert (ready.state, ready.absences, ready.attempts, ready.reason) == (State.READY, 1, 0, None)
+    claim, _ = unknown(ledger, lease)
+    review = ledger.absent(ledger.begin_look(claim, lease), lease, "not there", [])
+    assert (review.state, review.absences) == (State.NEEDS_REVIEW, 1)
+    assert broken_links(ledger.events(claim.claim_id)) == []
+
+
+def test_a_look_under_a_lost_lease_changes_nothing(ledger: Ledger) -> None:
+    old = lease_on(ledger)
+    claim, _ = unknown(ledger, old)
+    begun = ledger.begin_look(claim, old)
+    new = take_over(ledger)
+    with pytest.raises(LeaseLost):
+        ledger.end_look(begun, old, State.NEEDS_REVIEW, ReasonCode.OUTCOME_UNKNOWN, "two hits")
+    (back,) = ledger.recover(new)
+    assert (back.state, back.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.OUTCOME_UNKNOWN)
+    with pytest.raises(StateConflict):
+        ledger.end_look(begun, new, State.NEEDS_REVIEW, ReasonCode.OUTCOME_UNKNOWN, "two hits")
+
+
+def test_the_positive_control_is_the_newest_filing_of_the_account_that_had_time_to_show(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim = ledger.add_claim(new_claim(9))
+    assert ledger.known_filing(claim, 0) is None
+    confirmed(ledger, lease, 1)
+    newest = confirmed(ledger, lease, 2, Reference("WC-2", "claim number", "WC-2", (0, 4)))
+    ledger.add_claim(new_claim(3, dealer="99999"))
+    assert ledger.known_filing(claim, 0) == newest
+    assert ledger.known_filing(claim, 3600) is None
+    assert ledger.known_filing(newest, 0) != newest
 
 
 @pytest.mark.parametrize("term", ["wc-2026-000001-k", "REC0001", " ro000001 "])

@@ -39,6 +39,7 @@ from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailabl
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
+from oem_submissions_tests.services.runs import let_pass
 
 PERIOD = "2026-11-10"
 OEM = "aurora"
@@ -193,8 +194,60 @@ def test_a_lost_reply_fails_the_run_and_its_check_and_the_crm_still_hears_of_the
     held = everything.crm.read_outcome("REC0001")
     assert held is not None
     assert (held.status, held.reason_code, held.evidence_url) == ("HELD", "OUTCOME_UNKNOWN", None)
-    assert everything.run().success is False
+    again = everything.run()
+    assert again.success
+    told = everything.crm.read_outcome("REC0001")
+    assert told is not None
+    assert (told.status, told.reference, told.reason_code) == ("FILED", "WC-000001", None)
+    assert told.evidence_digest is not None
+    assert everything.evaluations(again)["evidence_present"] is True
     assert len(everything.portal.filed) == 1
+
+
+def test_a_held_claim_that_waits_for_its_settle_window_is_no_work(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.portal.lose_request = True
+    everything.run()
+    assert [work.claims for work in everything.ledger.due_work(OEM)] == [1]
+    everything.run()
+    assert everything.ledger.due_work(OEM) == []
+    assert everything.ledger.untold() == []
+    assert everything.ledger.partitions_to_look_up(OEM) == []
+    assert everything.portal.filed == []
+
+
+def test_the_sensor_asks_for_a_run_per_due_look(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    everything.portal.lose_request = True
+    everything.run()
+    sensor = everything.defs.resolve_sensor_def("reconcile_unknowns")
+
+    def tick() -> Any:
+        with (
+            partition_loading_context(dynamic_partitions_store=everything.instance),
+            wiring.build(everything.settings, **everything.parts) as services,
+            build_sensor_context(
+                instance=everything.instance,
+                resources={"services": services},
+                sensor_name="reconcile_unknowns",
+                repository_def=everything.defs.get_repository_def(),
+            ) as context,
+        ):
+            return sensor.evaluate_tick(context)
+
+    (asked,), (repeated,) = tick().run_requests, tick().run_requests
+    assert asked.run_key == repeated.run_key
+    assert (asked.partition_key, asked.job_name) == (f"10234|{PERIOD}", "aurora_filing_job")
+    everything.run()
+    assert "No look is due" in tick().skip_message
+    let_pass(everything.ledger, 0)
+    (later,) = tick().run_requests
+    assert later.run_key != asked.run_key
+    job = everything.defs.resolve_job_def("aurora_filing_job")
+    everything.instance.create_run_for_job(job, tags=dict(later.tags), status=DagsterRunStatus.STARTED)
+    assert "No look is due" in tick().skip_message
 
 
 def test_an_outage_is_retried_by_the_op_and_ends_filed(everything: Everything) -> None:

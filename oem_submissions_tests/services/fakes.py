@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, Artifact, FieldReadback
+from oem_submissions.domain.evidence import (
+    CONTROL,
+    HISTORY,
+    POST_CONFIRM,
+    PRE_SUBMIT,
+    READBACK,
+    REQUEST,
+    Artifact,
+    FieldReadback,
+)
 from oem_submissions.domain.failures import StepFailed
-from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Reference, Refused, Unknown, Wire
+from oem_submissions.domain.looking import HistoryRules
+from oem_submissions.domain.outcomes import Answer, Filed, Hit, LookUp, Outcome, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
-from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions.ports import Account, Control, Prepared, Submission
 from oem_submissions_tests.evidence import samples as evidence
 from oem_submissions_tests.making import PINS
 
@@ -33,10 +43,28 @@ class FakePortal:
     refuse: Callable[[Submission], str | None] = lambda _: None
     refusal: ReasonCode = ReasonCode.VALIDATION_REJECTED
     lose_reply: bool = False
+    lose_request: bool = False
+    """The request never arrives, and nobody can tell."""
+    rules: HistoryRules | None = HistoryRules(settle_minutes=60, deadline_hours=36)
+    history: Callable[[FakePortal, Submission], list[Hit]] = lambda portal, submission: portal.listed(submission)
+    """What the portal's history lists of a claim."""
+    history_failures: list[StepFailed] = field(default_factory=list)
+    """Raised by the next `look_up`, one each."""
+    session_type: type[FakeSession] | None = None
+    looked_up: list[str] = field(default_factory=list)
+    """Natural keys, one per look."""
+
+    def listed(self, submission: Submission) -> list[Hit]:
+        """The truth."""
+        numbers = [number for number, key in enumerate(self.filed, 1) if key == submission.natural_key]
+        return [hit(f"WC-{number:06d}") for number in numbers]
+
+    def history_rules(self, claim_type: str) -> HistoryRules | None:
+        return self.rules
 
     @contextmanager
     def session(self, account: Account) -> Iterator[FakeSession]:
-        yield FakeSession(self, account)
+        yield (self.session_type or FakeSession)(self, account)
 
 
 @dataclass
@@ -60,6 +88,9 @@ class FakeSession:
         on_sent(wire)
         outcome: Outcome
         refusal = self.portal.refuse(self.submission)
+        if self.portal.lose_request:
+            outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
+            return Answer(outcome, wire, (_artifact(REQUEST, self.submission),), "", "http://portal/form")
         if refusal is not None:
             outcome = Refused(self.portal.refusal, refusal, "HTTP 422")
         else:
@@ -71,6 +102,26 @@ class FakeSession:
         wire = replace(wire, responded_at=NOW, status=200)
         artifacts = (_artifact(POST_CONFIRM, self.submission), _artifact(REQUEST, self.submission))
         return Answer(outcome, wire, artifacts, "done", "http://portal/done")
+
+    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+        self.portal.looked_up.append(submission.natural_key)
+        if self.portal.history_failures:
+            raise self.portal.history_failures.pop(0)
+        hits = self.portal.history(self.portal, submission)
+        artifacts = [_artifact(HISTORY, submission)]
+        found = None
+        if control is not None and not hits:
+            known = self.portal.history(self.portal, control.submission)
+            found = any(isinstance(k.reference, Reference) and k.reference.value == control.reference for k in known)
+            artifacts.append(_artifact(CONTROL, control.submission))
+        return LookUp(tuple(hits), found, tuple(artifacts), "history", "http://portal/history")
+
+
+def hit(number: str, differs: tuple[str, ...] = ()) -> Hit:
+    """A row of the history; without a number, one whose reference comes later."""
+    if not number:
+        return Hit({"Claim number": "pending"}, Unknown(ReasonCode.REFERENCE_MISSING, "'pending' is none."), differs)
+    return Hit({"Claim number": number}, Reference(number, "claim number", number, (0, len(number))), differs)
 
 
 def _artifact(name: str, submission: Submission) -> Artifact:

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from sqlalchemy import text, update
 
-from oem_submissions.domain.claims import WarrantyClaim, parse_claim
 from oem_submissions.domain.failures import LeaseLost, StepFailed
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ledger.tables import leases
-from oem_submissions.ports import Account
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.health import recover_lost_workers
-from oem_submissions.services.submit import Partition, TryAgain, submit_partition
+from oem_submissions.services.submit import TryAgain
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
-
-PARTITION = Partition("aurora", "10234", "2026-11-10")
-ACCOUNT = Account("aurora", "10234", "user", "password")
-
-
-def run(ledger: Any, portal: FakePortal, evidence: Any = None, **changes: Any) -> list[Claim]:
-    """One run over the partition."""
-    wanted = {
-        "ledger": ledger,
-        "evidence": evidence or MemoryStore(),
-        "portal": portal,
-        "account": lambda: ACCOUNT,
-        "parse": lambda payload: parse_claim(WarrantyClaim, payload),
-        "lease_seconds": 60,
-        "click_seconds": 5,
-        "attempts_budget": 3,
-    }
-    return submit_partition(PARTITION, "run-1", "worker-1", **(wanted | changes))
+from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, expire_leases, run
 
 
 def test_every_claim_of_a_partition_is_filed_and_a_second_run_files_nothing(ledger: Ledger) -> None:
@@ -128,44 +103,6 @@ def test_two_runs_never_work_with_one_account_at_once(ledger: Ledger) -> None:
         run(ledger, FakePortal(), lease_seconds=0.2)
 
 
-class Killed(BaseException):
-    """The worker is gone: nothing catches it."""
-
-
-class KilledAt:
-    """Any object, whose worker dies before or after its n-th write. What counts as a write it finds out by itself."""
-
-    WRITES = ("add", "start", "keep", "prepared", "arm", "record", "confirm", "settle", "put", "acquire", "release")
-
-    def __init__(self, target: Any, clock: Clock) -> None:
-        self._target, self._clock = target, clock
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._target, name)
-        return self._clock.guard(value) if callable(value) and name.startswith(self.WRITES) else value
-
-
-class Clock:
-    """Counts writes over all wrapped objects, and strikes at one side of one of them. A dead worker writes no more."""
-
-    def __init__(self, strike: int, after: bool) -> None:
-        self.count, self.strike, self.after, self.dead = 0, strike, after, False
-
-    def guard(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            if self.dead or (self.count == self.strike and not self.after):
-                self.dead = True
-                raise Killed
-            result = write(*args, **kwargs)
-            if self.count == self.strike:
-                self.dead = True
-                raise Killed
-            return result
-
-        return guarded
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_worker_killed_at_any_write_leaves_the_claim_filed_once_or_held(ledger: Ledger, after: bool) -> None:
     strike, outcomes = 0, set()
@@ -195,11 +132,3 @@ def test_a_worker_killed_at_any_write_leaves_the_claim_filed_once_or_held(ledger
             break
     assert strike > 10
     assert outcomes == {State.CONFIRMED, State.OUTCOME_UNKNOWN}
-
-
-def expire_leases(ledger: Ledger) -> None:
-    """As if a minute had passed."""
-    with ledger._engine.begin() as connection:
-        connection.execute(
-            update(leases).values(expires_at=text("clock_timestamp()")).where(leases.c.released_at.is_(None))
-        )

@@ -1,0 +1,86 @@
+"""A named person's verdict on a claim that the system could not reconcile: filed as …, not filed, cannot tell.
+
+The person looks at the portal; the system keeps what they say, by whom and why, and asks for the same proof as ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, PRE_SUBMIT, Artifact, artifact_key
+from oem_submissions.domain.outcomes import Reference
+from oem_submissions.domain.records import Attempt, Claim
+from oem_submissions.domain.states import State
+from oem_submissions.ports import EvidenceStore, Ledger, ReferenceTaken
+from oem_submissions.services.reconcile import late_facts, late_pieces
+from oem_submissions.services.work import stored
+
+
+class VerdictRefused(Exception):
+    """The verdict can't be taken: one sentence that says what is missing. Nothing was changed."""
+
+
+class Verdict(StrEnum):
+    """What a person may say."""
+
+    FILED = "filed"
+    NOT_FILED = "not-filed"
+    CANNOT_TELL = "cannot-tell"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict, with the person's name and reason."""
+
+    verdict: Verdict
+    by: str
+    why: str
+    reference: Reference | None = None
+    """For `filed`: well-formed, as the caller has checked by the pack."""
+    picture: Artifact | None = None
+    """For `filed`: the portal's page that shows the reference."""
+
+
+def decide(claim: Claim, said: Said, *, ledger: Ledger, evidence: EvidenceStore) -> Claim:
+    """Carry the verdict out. Raises `VerdictRefused`, and `StepFailed` when the store takes no evidence."""
+    if claim.state is not State.NEEDS_REVIEW:
+        text = f"Claim {claim.claim_id} is {claim.state}: a verdict is asked for when it is NEEDS_REVIEW."
+        raise VerdictRefused(text)
+    if not said.by.strip() or not said.why.strip():
+        raise VerdictRefused("A verdict needs the name of the person who gives it, and why.")
+    match said.verdict:
+        case Verdict.FILED:
+            return _filed(claim, said, ledger, evidence)
+        case Verdict.NOT_FILED:
+            return ledger.not_filed(claim, said.by, said.why)
+        case Verdict.CANNOT_TELL:
+            return ledger.cannot_tell(claim, said.by, said.why)
+
+
+def _filed(claim: Claim, said: Said, ledger: Ledger, evidence: EvidenceStore) -> Claim:
+    """No success without proof, whoever says so: both shots must be there, or the person brings the second."""
+    if said.reference is None:
+        raise VerdictRefused("The verdict 'filed' needs the portal's reference.")
+    attempt = next(attempt for attempt in reversed(ledger.attempts(claim.claim_id)) if attempt.armed_at is not None)
+    have = {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
+    if PRE_SUBMIT not in have:
+        raise VerdictRefused(f"The picture before the click of claim {claim.claim_id} is missing: it can't be proven.")
+    if POST_CONFIRM not in have and said.picture is None:
+        text = f"Claim {claim.claim_id} has no picture of the answer: give one of the page that shows the reference."
+        raise VerdictRefused(text)
+    how = {"found": "by a person", "verdict": said.verdict, "by": said.by, "why": said.why}
+    picture = replace(said.picture, name=HISTORY) if said.picture else None
+    pieces = late_pieces(claim, attempt, picture, said.reference, how, ledger)
+    kept = [stored(piece, _key(claim, attempt, piece), claim, attempt, evidence) for piece in pieces]
+    facts: dict[str, Any] = late_facts(claim, pieces, "", ledger)
+    try:
+        return ledger.confirm_late(claim, attempt, said.by, said.reference, kept, facts, how)
+    except ReferenceTaken as taken:
+        raise VerdictRefused(str(taken)) from taken
+
+
+def _key(claim: Claim, attempt: Attempt, piece: Artifact) -> str:
+    """By content: a verdict that the ledger refused has left its bytes, and the next one may have others."""
+    return artifact_key(claim.claim_id, attempt.attempt_id, f"verdict-{piece.sha256[:16]}-{piece.name}")
