@@ -46,12 +46,12 @@ def look_at(data: bytes) -> Look:
     return Look("is blank." if is_blank(picture.convert("L").histogram()) else None, picture)
 
 
-def _decode(data: bytes, formats: Sequence[str] = ("WEBP",)) -> Image.Image:
+def _decode(data: bytes, formats: Sequence[str] = ("WebP",)) -> Image.Image:
     """The picture, decoded. The size is taken from the header, and refused before any pixel is made."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=list(formats))
+            picture = Image.open(io.BytesIO(data), formats=[name.upper() for name in formats])
         if picture.width * picture.height > MAX_PIXELS:
             raise ShotUnreadable(f"has more than {MAX_PIXELS} pixels.")
         picture.load()
@@ -67,7 +67,7 @@ def as_shot(data: bytes) -> bytes:
 
     Raises `ShotUnreadable` when it is none of these, too large, or blank.
     """
-    picture = _decode(data, ["PNG", "JPEG", "WEBP"]).convert("RGB")
+    picture = _decode(data, ["PNG", "JPEG", "WebP"]).convert("RGB")
     if is_blank(picture.convert("L").histogram()):
         raise ShotUnreadable("is blank.")
     buffer = io.BytesIO()

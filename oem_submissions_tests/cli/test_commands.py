@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from adapters.aurora.portal import Aurora
+from oem_submissions.cli.errors import NotSo
+from oem_submissions.cli.verdicts import carry_out
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
+from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import new_claim
@@ -119,19 +122,25 @@ def test_a_verdict_names_its_person_and_is_checked_by_the_pack(
     claim = ledger.add_claim(new_claim())
     for _ in range(2):
         run(ledger, portal, evidence)
-    words = ("review", "decide", claim.claim_id, "--by", "Ana", "--why", "seen under Claim history")
-    number = next(f"WC-2026-000007-{letter}" for letter in "ABCDEFGHJKLMNPRSTUVWXYZ" if Aurora().reference_is_plausible(
-        f"WC-2026-000007-{letter}"))  # fmt: skip
-    wrong = command(*words, "--verdict", "filed", "--reference", "WC-7")
-    assert (wrong.code, "does not have the form of a claim number" in wrong.err) == (1, True)
-    unproven = command(*words, "--verdict", "filed", "--reference", number)
-    assert (unproven.code, "has no picture of the answer" in unproven.err) == (1, True)
+    letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
+    number = next(n for n in (f"WC-2026-000007-{c}" for c in letters) if Aurora().reference_is_plausible(n))
+    settings = read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path)})
+
+    def say(reference: str | None, verdict: Verdict = Verdict.FILED) -> None:
+        carry_out(claim.claim_id, verdict, "Ana", "seen", reference, None, ledger, settings)
+
+    with pytest.raises(NotSo, match="does not have the form of a claim number"):
+        say("WC-7")
+    with pytest.raises(NotSo, match="goes with the verdict 'filed'"):
+        say(number, Verdict.NOT_FILED)
+    with pytest.raises(VerdictRefused, match="has no picture of the answer"):
+        say(number)
     picture = tmp_path / "seen.webp"
     picture.write_bytes(samples.shot("Claim history"))
-    done = command(*words, "--verdict", "filed", "--reference", number, "--picture", str(picture), "--json")
+    words = ("review", "decide", claim.claim_id, "--verdict", "filed", "--by", "Ana", "--why", "seen in the history")
+    done = command(*words, "--reference", number, "--picture", str(picture), "--json")
     assert done.document == {"claim_id": claim.claim_id, "state": "CONFIRMED", "reference": number}
     assert ledger.events(claim.claim_id)[-1].actor == "Ana"
-    assert command("review", "decide", "nowhere", "--by", "Ana", "--why", "x", "--verdict", "not-filed").code == 1
 
 
 def test_verify_says_which_file_is_wrong(command: Callable[..., Ended], tmp_path: Path) -> None:
