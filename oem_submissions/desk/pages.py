@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oem_submissions.desk.story import STATE_WORDS, Line, tell, tone_of
-from oem_submissions.domain.evidence import FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.evidence import CONTROL, FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.reasons import REASONS, Reason
 from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
 from oem_submissions.domain.texts import visible
@@ -21,6 +22,8 @@ _CAPTIONS = {
     FAILURE: "Where it failed",
     HISTORY: "In the portal’s history",
 }
+_LOOKED_AT = {HISTORY: "In the portal’s history", CONTROL: "The same search for a known claim"}
+_LOOK = re.compile(f"look_([0-9]{{3,}})_({'|'.join(map(re.escape, _LOOKED_AT))})")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,21 @@ def _shots(claim_id: str, artifacts: Sequence[KeptArtifact]) -> list[Shot]:
     pictures = [artifact for artifact in artifacts if artifact.name in _CAPTIONS]
     last = max((picture.attempt_id for picture in pictures), default=None)
     order = list(_CAPTIONS)
+    shown = sorted((p for p in pictures if p.attempt_id == last), key=lambda p: order.index(p.name))
+    captioned = [(_CAPTIONS[p.name], p) for p in shown]
+    if HISTORY not in {p.name for p in shown}:
+        captioned += _last_look([artifact for artifact in artifacts if artifact.attempt_id == last])
     return [
-        Shot(_CAPTIONS[p.name], f"/artifacts/{quote(claim_id)}/{p.attempt_id}/{quote(p.name)}", p.captured_at)
-        for p in sorted(pictures, key=lambda p: order.index(p.name))
-        if p.attempt_id == last
+        Shot(caption, f"/artifacts/{quote(claim_id)}/{p.attempt_id}/{quote(p.name)}", p.captured_at)
+        for caption, p in captioned
     ]
+
+
+def _last_look(artifacts: Sequence[KeptArtifact]) -> list[tuple[str, KeptArtifact]]:
+    """The pictures of the newest look-up, `look_002_history.webp` and so on: what a verdict begins with."""
+    found = [(look_of[1], look_of[2], a) for a in artifacts if (look_of := _LOOK.fullmatch(a.name))]
+    newest = max((number for number, _, _ in found), default="")
+    return [(f"{_LOOKED_AT[what]}, look {int(number)}", a) for number, what, a in found if number == newest]
 
 
 def _run_url(dagster_url: str, run_id: str | None) -> str | None:

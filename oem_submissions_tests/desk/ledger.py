@@ -157,4 +157,6 @@ def made_up() -> MadeUpLedger:
         (4, "moved", State.DEAD, {"step": "log in"}),
     )
     ledger.add(a_claim(HELD, State.OUTCOME_UNKNOWN, reason=ReasonCode.OUTCOME_UNKNOWN, dealer=HOSTILE))
+    for name in ("pre_submit.webp", "look_001_history.webp", "look_002_history.webp", "look_002_control.webp"):
+        ledger.keep(HELD, 9, name, samples.shot(name))
     return ledger

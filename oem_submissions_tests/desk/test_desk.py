@@ -32,6 +32,14 @@ def test_it_says_that_it_is_there(desk: RunningDesk) -> None:
     assert get(desk, "/health").text == "ok\n"
 
 
+def test_a_held_claim_shows_what_its_last_look_up_showed(desk: RunningDesk) -> None:
+    text = get(desk, f"/claims/{HELD}").text
+    assert "In the portal’s history, look 2" in text
+    assert "The same search for a known claim, look 2" in text
+    assert "look 1" not in text
+    assert get(desk, f"/artifacts/{HELD}/9/look_002_history.webp").headers["Content-Type"] == "image/webp"
+
+
 def test_the_first_page_lists_recent_claims(desk: RunningDesk) -> None:
     text = get(desk, "/").text
     for claim_id in (FILED, REFUSED, STOPPED, HELD):
