@@ -126,6 +126,17 @@ def test_a_history_that_can_not_be_read_proves_nothing(chromium: BrowserRuntime,
         assert look(opened, warranty("RO-1"), "c1").hits == ()
 
 
+def test_a_history_page_that_files_by_itself_is_stopped(chromium: BrowserRuntime, simulator: Simulator) -> None:
+    script = "fetch('/aurora/claims', {method: 'POST'}).catch(() => 0)"
+    page = f"""<h1>Claim history</h1><form><label>Your reference <input></label><button>Search</button></form>
+        <p>No claims match your search.</p><script>{script}</script>"""
+    simulator.client.set_route("GET", "/aurora/claims/history", 200, page)
+    with session(chromium, simulator, "aurora") as opened:
+        with pytest.raises(StepFailed, match="tried to submit, and was stopped"):
+            look(opened, warranty("RO-1"), "c1")
+        assert posts(simulator, "aurora") == 0
+
+
 def test_a_row_concerns_a_claim_by_our_reference_or_by_its_business_identity() -> None:
     aurora, cascade = load_pack(SELECTORS, "aurora").form("warranty"), load_pack(SELECTORS, "cascade").form("incentive")
     assert aurora.history is not None
