@@ -135,6 +135,7 @@ def test_a_worker_killed_past_the_click_leaves_its_claim_held_and_the_others_fil
 ) -> None:
     new = due_tomorrow(demo, "aurora", seed=42)
     dealer = demo.ledger.dealers("aurora")[0]
+    demo.portals.clear_faults()
     demo.portals.set_fault("aurora", "lost_response", match=dealer, times=1, seconds=60)
     demo.ledger.request_enqueue("aurora", (), None, "test")
 
