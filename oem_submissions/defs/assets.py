@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 from dagster import (
-    AssetIn,
     AssetKey,
-    AssetOut,
     AssetsDefinition,
     AssetSpec,
     Backoff,
     Failure,
+    GraphIn,
+    GraphOut,
     In,
     Jitter,
     MetadataValue,
@@ -24,7 +24,7 @@ from dagster import (
     OpExecutionContext,
     Out,
     RetryPolicy,
-    graph_multi_asset,
+    graph,
     op,
 )
 
@@ -121,42 +121,47 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     return {"submit": submit_claims, "seal": seal_evidence, "sync": sync_crm}
 
 
+_KINDS = {
+    "submission_results": ("playwright", "postgres"),
+    "evidence_bundles": ("bagit",),
+    "crm_sync": ("salesforce",),
+}
+_DESCRIPTIONS = {
+    "submission_results": "What became of each claim in the OEM's portal: references, refusals, claims that are held.",
+    "evidence_bundles": "One verifiable bundle per filed claim: both pictures, what was read back, the request.",
+    "crm_sync": "What the CRM's records say of these claims, read back.",
+}
+
+
 def filing_assets(rules: ClaimRules, start: date, ops: Mapping[str, Any]) -> AssetsDefinition:
-    """The OEM's three partitioned assets, made by one graph."""
+    """The OEM's three partitioned assets, each made from the one before, by one graph."""
     oem = rules.oem
-    config = {name: {"config": {"oem": oem}} for name in ("submit_claims", "seal_evidence", "sync_crm")}
+    results, bundles, synced = asset_keys(oem)
 
-    def out(name: str, description: str, kinds: set[str]) -> AssetOut:
-        return AssetOut(
-            key=AssetKey([oem, name]),
-            description=description,
-            kinds=kinds,
-            owners=["team:submissions"],
-            tags={"oem": oem},
-            dagster_type=Nothing,
-        )
-
-    @graph_multi_asset(
+    @graph(
         name=f"{oem}_filing",
-        group_name=oem,
-        partitions_def=partitions_of(rules, start),
-        ins={"due": AssetIn(CRM_INTAKE, dagster_type=Nothing)},
-        config=config,
-        outs={
-            "submission_results": out(
-                "submission_results", f"What became of each claim in {oem}'s portal.", {"playwright", "postgres"}
-            ),
-            "evidence_bundles": out("evidence_bundles", "One verifiable bundle per filed claim.", {"bagit"}),
-            "crm_sync": out("crm_sync", "What the CRM's records say of these claims.", {"salesforce"}),
-        },
+        ins={"due": GraphIn()},
+        out={name: GraphOut() for name in _KINDS},
+        config={name: {"config": {"oem": oem}} for name in ("submit_claims", "seal_evidence", "sync_crm")},
     )
     def filing(due: Any) -> Any:
         submitted = ops["submit"](due)
         sealed = ops["seal"](submitted)
-        synced = ops["sync"](sealed)
-        return {"submission_results": submitted, "evidence_bundles": sealed, "crm_sync": synced}
+        return {"submission_results": submitted, "evidence_bundles": sealed, "crm_sync": ops["sync"](sealed)}
 
-    return filing
+    return AssetsDefinition.from_graph(
+        filing,
+        keys_by_input_name={"due": CRM_INTAKE},
+        keys_by_output_name=dict(zip(_KINDS, (results, bundles, synced), strict=True)),
+        internal_asset_deps={"submission_results": {CRM_INTAKE}, "evidence_bundles": {results}, "crm_sync": {bundles}},
+        partitions_def=partitions_of(rules, start),
+        group_name=oem,
+        descriptions_by_output_name=_DESCRIPTIONS,
+        tags_by_output_name={
+            name: {"oem": oem, **{f"dagster/kind/{kind}": "" for kind in kinds}} for name, kinds in _KINDS.items()
+        },
+        owners_by_output_name={name: ["team:submissions"] for name in _KINDS},
+    )
 
 
 def intake_asset() -> AssetSpec:
@@ -218,4 +223,4 @@ def _results_metadata(services: Services, partition: Partition) -> dict[str, Any
 
 def asset_keys(oem: str) -> Sequence[AssetKey]:
     """The OEM's assets that a filing run makes."""
-    return [AssetKey([oem, name]) for name in ("submission_results", "evidence_bundles", "crm_sync")]
+    return [AssetKey([oem, name]) for name in _KINDS]
