@@ -39,10 +39,6 @@ from oem_submissions.services.submit import Partition, TryAgain
 CRM_INTAKE = AssetKey("crm_intake")
 
 
-_CONFIG = {"oem": str}
-"""Hard-coded by each OEM's asset graph, never set by a person."""
-
-
 class NotSealed(Exception):
     """The evidence of a filed claim could not be bundled; the run comes back to it. The portal is not touched."""
 
@@ -59,7 +55,6 @@ def retry_policy(budget: int, seconds: float) -> RetryPolicy:
 def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     """The three ops, shared by all OEMs."""
     common: dict[str, Any] = {
-        "config_schema": _CONFIG,
         "retry_policy": retry_policy(budget, retry_seconds),
         "required_resource_keys": {"services"},
     }
@@ -67,7 +62,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"due": In(Nothing)}, out=Out(Nothing), **common)
     def submit_claims(context: OpExecutionContext) -> None:
         """File the partition's due claims in the OEM's portal, each once. What was filed before is left alone."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         try:
             _submit(context, services, partition)
         except TryAgain as waiting:
@@ -81,7 +76,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"submitted": In(Nothing)}, out=Out(Nothing), **common)
     def seal_evidence(context: OpExecutionContext) -> None:
         """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         unsealed = services.seal(partition, context.run_id, worker_name())
         for item in unsealed:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -102,7 +97,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"sealed": In(Nothing)}, out=Out(Nothing), **common)
     def sync_crm(context: OpExecutionContext) -> None:
         """Write status, reference and evidence link to each claim's CRM record, and read them back."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         untold = services.sync(partition, context.run_id, worker_name())
         for item in untold:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -142,7 +137,6 @@ def filing_assets(rules: ClaimRules, start: date, ops: Mapping[str, Any]) -> Ass
         name=f"{oem}_filing",
         ins={"due": GraphIn()},
         out={name: GraphOut() for name in _KINDS},
-        config={name: {"config": {"oem": oem}} for name in ("submit_claims", "seal_evidence", "sync_crm")},
     )
     def filing(due: Any) -> Any:
         submitted = ops["submit"](due)
@@ -178,6 +172,14 @@ def intake_asset() -> AssetSpec:
 def worker_name() -> str:
     """This worker, for the ledger: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _oem(context: OpExecutionContext) -> str:
+    """From the key of the asset that is being made.
+
+    Configuration would do too, but then the UI's "Materialize" opens its launchpad instead of the choice of partitions.
+    """
+    return next(iter(context.assets_def.keys)).path[0]
 
 
 def _services(context: OpExecutionContext) -> Services:
