@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from oem_submissions.portal.site_proxy import SiteProxy, Streams
 from oem_submissions.portal.socks import Origin, Reply, SocksError, answer, read_request
@@ -60,7 +60,7 @@ class _Line:
         """Whether the browser was told that it may send."""
         self.closed = False
         self.portal: Streams | None = None
-        self.task: asyncio.Task[Any] | None = asyncio.current_task()
+        self.task: asyncio.Task[None] | None = None
 
     def close(self, *, reset: bool = False) -> None:
         """End both sides, without what is still under way; `reset` by a TCP RST, as the other side did it."""
@@ -248,12 +248,16 @@ class SingleShotTunnel:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _on_connection(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def _on_connection(self, reader: StreamReader, writer: StreamWriter) -> None:
+        # Not a coroutine: Python 3.11 logs an error for a coroutine that is cancelled here.
         line = _Line(reader, writer)
         self._lines.add(line)
+        line.task = self._loop.create_task(self._attend(line))
+
+    async def _attend(self, line: _Line) -> None:
         reset = False
         try:
-            if _is_ours(writer):
+            if _is_ours(line.writer):
                 await self._carry(line)
         except* (OSError, EOFError) as errors:
             reset = errors.subgroup(ConnectionResetError) is not None
