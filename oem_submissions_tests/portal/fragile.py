@@ -98,10 +98,10 @@ class FragilePortal:
             self._fresh += change
             self._changed.notify_all()
 
-    def is_preconnected(self) -> bool:
-        """Whether a connection that carries nothing is opened now, and stays: not used or closed at once."""
+    def is_preconnected(self, seconds: float) -> bool:
+        """Whether a connection that carries nothing is opened within that time, and stays: not used or closed at once."""
         with self._changed:
-            opened = self._changed.wait_for(lambda: self._fresh > 0, 0.2)
+            opened = self._changed.wait_for(lambda: self._fresh > 0, seconds)
             return opened and not self._changed.wait_for(lambda: self._fresh == 0, 0.1)
 
 

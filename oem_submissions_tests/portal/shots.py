@@ -68,12 +68,12 @@ def preconnect(page: Page, portal: FragilePortal) -> None:
 
     The headless shell does it for no hint; but a request that is given up leaves the connection that was made for it.
     """
-    for _ in range(50):
+    for attempt in range(1, 31):
         page.evaluate(
             "() => { const given_up = new AbortController();"
             " fetch('/part.css', {signal: given_up.signal, cache: 'no-store'}).catch(() => 0); given_up.abort(); }"
         )
-        if portal.is_preconnected():
+        if portal.is_preconnected(min(0.2 * attempt, 2.0)):
             return
     raise AssertionError("nothing was preconnected")
 
