@@ -99,7 +99,7 @@ class FragilePortal:
             self._changed.notify_all()
 
     def is_preconnected(self, seconds: float) -> bool:
-        """Whether a connection that carries nothing is opened within that time, and stays: not used or closed at once."""
+        """Whether a connection that carries nothing is opened within that time, and stays so for a moment."""
         with self._changed:
             opened = self._changed.wait_for(lambda: self._fresh > 0, seconds)
             return opened and not self._changed.wait_for(lambda: self._fresh == 0, 0.1)
