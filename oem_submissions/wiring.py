@@ -17,6 +17,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.runtime import BrowserRuntime
+from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.services.bound import Services
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 
@@ -55,7 +56,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
 def browser_runtime(settings: Settings, run_id: str | None = None) -> BrowserRuntime:
     """The portals of all OEMs behind one browser; the run's id goes with every line that it logs."""
     extra = {"run_id": run_id} if run_id else {}
-    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, log_extra=extra)
+    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, log_extra=extra, site_proxy=site_proxy())
 
 
 def database_url(settings: Settings) -> str:

@@ -44,3 +44,9 @@ def test_every_setting_is_in_the_example_environment() -> None:
     names = set(re.findall(r'\{PREFIX\}([A-Z_]+)"', settings)) | set(re.findall(r'env, "([A-Z_]+)"', settings))
     assert len(names) >= 14
     assert sorted(name for name in names if f"OEM_SUBMISSIONS_{name}" not in example) == []
+
+
+def test_every_picture_and_page_that_the_readme_shows_is_there() -> None:
+    linked = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert len(linked) >= 5
+    assert [link for link in linked if not link.startswith("http") and not (ROOT / link).exists()] == []

@@ -333,9 +333,9 @@ def redrive(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make dead letters ready again. Those whose record is invalid must be corrected in the CRM instead."""
+    """Make dead letters ready again; records that were no valid claims are read again from the CRM."""
     with _ledger() as ledger:
-        claims = [claim for claim in _dead(ledger, oem, reason) if claim.natural_key is not None]
+        claims = _dead(ledger, oem, reason)
         if not dry_run:
             for claim in claims:
                 ledger.redrive(claim, _person())
@@ -343,7 +343,7 @@ def redrive(
     if as_json:
         _print_json(document)
     else:
-        verb = "would be ready again" if dry_run else "are ready again; the schedule, or `enqueue`, takes them up"
+        verb = "would be redriven" if dry_run else "are redriven; the schedule, or `enqueue`, takes them up"
         terminal.print(f"{len(claims)} claims {verb}.")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 from dagster import (
-    AssetIn,
     AssetKey,
-    AssetOut,
     AssetsDefinition,
     AssetSpec,
     Backoff,
     Failure,
+    GraphIn,
+    GraphOut,
     In,
     Jitter,
     MetadataValue,
@@ -24,7 +24,7 @@ from dagster import (
     OpExecutionContext,
     Out,
     RetryPolicy,
-    graph_multi_asset,
+    graph,
     op,
 )
 
@@ -37,10 +37,6 @@ from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition, TryAgain
 
 CRM_INTAKE = AssetKey("crm_intake")
-
-
-_CONFIG = {"oem": str}
-"""Hard-coded by each OEM's asset graph, never set by a person."""
 
 
 class NotSealed(Exception):
@@ -59,7 +55,6 @@ def retry_policy(budget: int, seconds: float) -> RetryPolicy:
 def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     """The three ops, shared by all OEMs."""
     common: dict[str, Any] = {
-        "config_schema": _CONFIG,
         "retry_policy": retry_policy(budget, retry_seconds),
         "required_resource_keys": {"services"},
     }
@@ -67,7 +62,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"due": In(Nothing)}, out=Out(Nothing), **common)
     def submit_claims(context: OpExecutionContext) -> None:
         """File the partition's due claims in the OEM's portal, each once. What was filed before is left alone."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         try:
             _submit(context, services, partition)
         except TryAgain as waiting:
@@ -81,7 +76,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"submitted": In(Nothing)}, out=Out(Nothing), **common)
     def seal_evidence(context: OpExecutionContext) -> None:
         """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         unsealed = services.seal(partition, context.run_id, worker_name())
         for item in unsealed:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -102,7 +97,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"sealed": In(Nothing)}, out=Out(Nothing), **common)
     def sync_crm(context: OpExecutionContext) -> None:
         """Write status, reference and evidence link to each claim's CRM record, and read them back."""
-        services, partition = _services(context), partition_of(context, context.op_config["oem"])
+        services, partition = _services(context), partition_of(context, _oem(context))
         untold = services.sync(partition, context.run_id, worker_name())
         for item in untold:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -121,42 +116,46 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     return {"submit": submit_claims, "seal": seal_evidence, "sync": sync_crm}
 
 
+_KINDS = {
+    "submission_results": ("playwright", "postgres"),
+    "evidence_bundles": ("bagit",),
+    "crm_sync": ("salesforce",),
+}
+_DESCRIPTIONS = {
+    "submission_results": "What became of each claim in the OEM's portal: references, refusals, claims that are held.",
+    "evidence_bundles": "One verifiable bundle per filed claim: both pictures, what was read back, the request.",
+    "crm_sync": "What the CRM's records say of these claims, read back.",
+}
+
+
 def filing_assets(rules: ClaimRules, start: date, ops: Mapping[str, Any]) -> AssetsDefinition:
-    """The OEM's three partitioned assets, made by one graph."""
+    """The OEM's three partitioned assets, each made from the one before, by one graph."""
     oem = rules.oem
-    config = {name: {"config": {"oem": oem}} for name in ("submit_claims", "seal_evidence", "sync_crm")}
+    results, bundles, synced = asset_keys(oem)
 
-    def out(name: str, description: str, kinds: set[str]) -> AssetOut:
-        return AssetOut(
-            key=AssetKey([oem, name]),
-            description=description,
-            kinds=kinds,
-            owners=["team:submissions"],
-            tags={"oem": oem},
-            dagster_type=Nothing,
-        )
-
-    @graph_multi_asset(
+    @graph(
         name=f"{oem}_filing",
-        group_name=oem,
-        partitions_def=partitions_of(rules, start),
-        ins={"due": AssetIn(CRM_INTAKE, dagster_type=Nothing)},
-        config=config,
-        outs={
-            "submission_results": out(
-                "submission_results", f"What became of each claim in {oem}'s portal.", {"playwright", "postgres"}
-            ),
-            "evidence_bundles": out("evidence_bundles", "One verifiable bundle per filed claim.", {"bagit"}),
-            "crm_sync": out("crm_sync", "What the CRM's records say of these claims.", {"salesforce"}),
-        },
+        ins={"due": GraphIn()},
+        out={name: GraphOut() for name in _KINDS},
     )
     def filing(due: Any) -> Any:
         submitted = ops["submit"](due)
         sealed = ops["seal"](submitted)
-        synced = ops["sync"](sealed)
-        return {"submission_results": submitted, "evidence_bundles": sealed, "crm_sync": synced}
+        return {"submission_results": submitted, "evidence_bundles": sealed, "crm_sync": ops["sync"](sealed)}
 
-    return filing
+    return AssetsDefinition.from_graph(
+        filing,
+        keys_by_input_name={"due": CRM_INTAKE},
+        keys_by_output_name=dict(zip(_KINDS, (results, bundles, synced), strict=True)),
+        internal_asset_deps={"submission_results": {CRM_INTAKE}, "evidence_bundles": {results}, "crm_sync": {bundles}},
+        partitions_def=partitions_of(rules, start),
+        group_name=oem,
+        descriptions_by_output_name=_DESCRIPTIONS,
+        tags_by_output_name={
+            name: {"oem": oem, **{f"dagster/kind/{kind}": "" for kind in kinds}} for name, kinds in _KINDS.items()
+        },
+        owners_by_output_name={name: ["team:submissions"] for name in _KINDS},
+    )
 
 
 def intake_asset() -> AssetSpec:
@@ -173,6 +172,14 @@ def intake_asset() -> AssetSpec:
 def worker_name() -> str:
     """This worker, for the ledger: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _oem(context: OpExecutionContext) -> str:
+    """From the key of the asset that is being made.
+
+    Configuration would do too, but then the UI's "Materialize" opens its launchpad instead of the choice of partitions.
+    """
+    return next(iter(context.assets_def.keys)).path[0]
 
 
 def _services(context: OpExecutionContext) -> Services:
@@ -218,4 +225,4 @@ def _results_metadata(services: Services, partition: Partition) -> dict[str, Any
 
 def asset_keys(oem: str) -> Sequence[AssetKey]:
     """The OEM's assets that a filing run makes."""
-    return [AssetKey([oem, name]) for name in ("submission_results", "evidence_bundles", "crm_sync")]
+    return [AssetKey([oem, name]) for name in _KINDS]

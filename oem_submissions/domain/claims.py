@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oem_submissions.domain.failures import PayloadInvalid
 
@@ -171,8 +171,8 @@ class CoopClaim(ClaimModel):
 
     @property
     def claimed_amount(self) -> Decimal:
-        """What the OEM is asked for, rounded to the cent."""
-        return (self.cost * self.claimed_percent / 100).quantize(Decimal("0.01"))
+        """What the OEM is asked for, rounded to the cent as invoices are: half a cent up."""
+        return (self.cost * self.claimed_percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 class DeliveryReport(ClaimModel):
@@ -205,17 +205,25 @@ class IncentiveClaim(ClaimModel):
     amount: Money
 
 
+def models_of(model: Any) -> dict[str, type[ClaimModel]]:
+    """The claim models of an adapter's `claim_model`, one or a union, by claim type."""
+    models = getattr(model, "__args__", (model,))
+    return {each.model_fields["claim_type"].default: each for each in models if issubclass(each, ClaimModel)}
+
+
 def parse_claim(model: Any, payload: dict[str, Any]) -> ClaimModel:
-    """`payload` as the claim model (or union of models) of an adapter.
+    """`payload` as the claim model (or one of a union of models) of an adapter, told by its claim type.
 
     Raises `PayloadInvalid` with one sentence that names every field that is wrong.
     """
+    models, claim_type = models_of(model), payload.get("claim_type")
+    chosen = models.get(claim_type) if isinstance(claim_type, str) else None
+    if chosen is None:
+        raise PayloadInvalid(f"claim_type: it is {claim_type!r:.60}, and this OEM takes {', '.join(sorted(models))}")
     try:
-        claim = TypeAdapter(model).validate_python(payload)
+        return chosen.model_validate(payload)
     except ValidationError as error:
         raise PayloadInvalid(_sentence(error)) from error
-    assert isinstance(claim, ClaimModel)
-    return claim
 
 
 def _sentence(error: ValidationError) -> str:

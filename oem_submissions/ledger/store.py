@@ -473,17 +473,19 @@ class Ledger(LedgerReader):
             return is_behind(connection)
 
     def redrive(self, claim: Claim, by: str) -> Claim:
-        """`DEAD` → `READY` with a new budget, by a named operator. What died here never was past the click."""
+        """`DEAD` → `READY` with a new budget, by a named operator. What died here never was past the click.
+
+        A claim whose record could not be read as one stays `DEAD`, and intake reads the record again at its next look.
+        """
         with self._engine.begin() as connection:
             now = database_now(connection)
-            if claim.state is not State.DEAD or claim.natural_key is None:
-                raise StateConflict(
-                    f"Claim {claim.claim_id} is {claim.state} and can't be redriven; correct its CRM record."
-                )
-            values = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
+            if claim.state is not State.DEAD:
+                raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not DEAD: it can't be redriven.")
+            again: dict[str, Any] = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
+            values = again if claim.natural_key is not None else {"source_sha256": ""}
             redriven = compare_and_set(connection, claim, values, now)
             details = {"reason": claim.reason}
-            append_event(connection, claim.claim_id, now, by, "redriven", State.DEAD, State.READY, details)
+            append_event(connection, claim.claim_id, now, by, "redriven", claim.state, redriven.state, details)
             return redriven
 
     def _fence(self, connection: Connection, lease: Lease) -> None:

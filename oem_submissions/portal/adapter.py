@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.claims import models_of
 
 
 class PortalAdapter:
@@ -33,8 +33,7 @@ class PortalAdapter:
 
     def claim_types(self) -> tuple[str, ...]:
         """What the portal takes."""
-        models = getattr(self.claim_model, "__args__", (self.claim_model,))
-        return tuple(model.model_fields["claim_type"].default for model in models if issubclass(model, ClaimModel))
+        return tuple(models_of(self.claim_model))
 
     @property
     def digest(self) -> str:

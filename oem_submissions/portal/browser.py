@@ -26,6 +26,7 @@ QUIET = (
     "--metrics-recording-only",
     "--no-first-run",
     "--no-pings",
+    "--proxy-bypass-list=<-loopback>",  # a portal on loopback, too, is reached through the single-shot tunnel
 )
 """A browser that speaks to the portal and to nobody else."""
 VARIABLE = "OEM_SUBMISSIONS_BROWSER"

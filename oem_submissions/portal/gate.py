@@ -1,7 +1,8 @@
 """The submit gate in the browser: closed, nothing is filed; armed, exactly one request leaves.
 
 It knows requests, not pages. What happens below the browser (a connection that dies, a request that Chromium sends
-again by itself) is not visible here: that is the single-shot tunnel's work.
+again by itself) is not visible here: that is the single-shot tunnel's work. The gate tells it when: it alone knows the
+moment before the one request leaves, where it goes, and the moment when it is answered.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from playwright.sync_api import Error as PlaywrightError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.outcomes import Wire
 from oem_submissions.portal.schema import Request as SubmitRequest
+from oem_submissions.portal.socks import origin_of
+from oem_submissions.portal.tunnel import SingleShotTunnel
 
 log = logging.getLogger(__name__)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -42,11 +45,12 @@ class SubmitGate:
         self._wire = Wire()
         self._on_sent: Callable[[Wire], None] | None = None
         self._request: Request | None = None
+        self._tunnel: SingleShotTunnel | None = None
         self.response: Response | None = None
         self.lost: str | None = None
         """Why the one request got no response, in the browser's words."""
         self.refusal: BaseException | None = None
-        """What `on_sent` raised: then nothing left."""
+        """What `on_sent` or the tunnel raised: then nothing left."""
 
     @property
     def wire(self) -> Wire:
@@ -58,8 +62,9 @@ class SubmitGate:
         """Whether the one request was answered, failed, or was refused by the journal."""
         return self.response is not None or self.lost is not None or self.refusal is not None
 
-    def install(self, context: BrowserContext) -> None:
-        """Stand in the context's way, from its first request on."""
+    def install(self, context: BrowserContext, tunnel: SingleShotTunnel | None) -> None:
+        """Stand in the context's way, from its first request on; the tunnel is the context's. None: tests without."""
+        self._tunnel = tunnel
         context.route("**/*", self._on_route)
         context.on("response", self._on_response)
         context.on("requestfailed", self._on_failed)
@@ -67,6 +72,8 @@ class SubmitGate:
     def close(self) -> None:
         """Before a claim is prepared: nothing passes, and what was seen is forgotten."""
         self._position = Position.CLOSED
+        if self._tunnel is not None:
+            self._tunnel.disarm()
         self._wire, self._on_sent, self._request = Wire(), None, None
         self.response, self.lost, self.refusal = None, None, None
 
@@ -113,16 +120,22 @@ class SubmitGate:
         )
         try:
             self._on_sent(wire)
-        except BaseException as error:  # noqa: BLE001 - whatever the journal raises: what is not durable may not leave
+            self._wire = wire  # what is recorded as sent counts as sent, even if the tunnel refuses
+            if self._tunnel is not None:
+                # Not at the click: what the page's script asks the portal for in between would take the one line.
+                self._tunnel.arm(origin_of(request.url))
+        except BaseException as error:  # noqa: BLE001 - whatever is raised: what is not durable may not leave
             self.refusal = error
             route.abort("blockedbyclient")
             return
-        self._wire, self._request = wire, request
+        self._request = request
         route.continue_()
 
     def _on_response(self, response: Response) -> None:
         if self._request is None or response.request != self._request:
             return
+        if self._tunnel is not None:
+            self._tunnel.release()  # first: the page's parts are held
         self.response = response
         self._wire = dataclasses.replace(
             self._wire,

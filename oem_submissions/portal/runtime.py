@@ -22,6 +22,7 @@ from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
 from oem_submissions.portal.goldens import check_goldens
 from oem_submissions.portal.packs import Pack, check_packs, load_pack
 from oem_submissions.portal.session import BrowserSession
+from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.steps import Limits
 from oem_submissions.ports import Account
 
@@ -35,12 +36,12 @@ class BrowserPortal:
 
     def __init__(
         self, runtime: BrowserRuntime, adapter: PortalAdapter, pack: Pack, base_url: str, limits: Limits,
-        extra: Mapping[str, str],
+        extra: Mapping[str, str], site_proxy: SiteProxy | None,
     ) -> None:  # fmt: skip
         self.oem = adapter.oem
         self.pins = Pins(adapter.digest, pack.version, pack.digest)
         self._runtime, self._adapter, self._pack, self._base_url = runtime, adapter, pack, base_url
-        self._limits, self._extra = limits, extra
+        self._limits, self._extra, self._site_proxy = limits, extra, site_proxy
 
     @contextmanager
     def session(self, account: Account) -> Iterator[BrowserSession]:
@@ -53,7 +54,9 @@ class BrowserPortal:
         if checked not in _checked:
             check_goldens(self._pack, self._adapter, browser)
             _checked.add(checked)
-        session = BrowserSession(browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra)
+        session = BrowserSession(
+            browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy
+        )
         try:
             yield session
         finally:
@@ -81,11 +84,15 @@ class BrowserRuntime:
         choice: BrowserChoice | None = None,
         browser_arguments: tuple[str, ...] = (),
         log_extra: Mapping[str, str] | None = None,
+        site_proxy: SiteProxy | None = None,
     ) -> None:
-        """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id."""
+        """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id.
+
+        `site_proxy` is the one that this site makes everybody use; None where there is none.
+        """
         self._adapter_of, self._selectors, self._base_urls = adapter_of, selectors, base_urls
         self._limits, self._choice, self._arguments = limits or Limits(), choice, browser_arguments
-        self._extra = dict(log_extra or {})
+        self._extra, self._site_proxy = dict(log_extra or {}), site_proxy
         self._open = ExitStack()
         self._browser: Browser | None = None
 
@@ -119,7 +126,7 @@ class BrowserRuntime:
             raise ConfigurationError(
                 f"The address of {oem}'s portal is not set: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}."
             )
-        return BrowserPortal(self, adapter, pack, self._base_urls[oem], self._limits, self._extra)
+        return BrowserPortal(self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy)
 
     def check(self) -> list[Pack]:
         """Every pack with its golden pages. Raises `ConfigurationError` at the first that is wrong."""

@@ -27,7 +27,10 @@ from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.references import matches
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.signin import sign_in
+from oem_submissions.portal.site_proxy import SiteProxy
+from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk
+from oem_submissions.portal.tunnel import SingleShotTunnel
 from oem_submissions.ports import Account, Control, Prepared, Submission
 
 log = logging.getLogger(__name__)
@@ -40,11 +43,14 @@ class BrowserSession:
 
     def __init__(
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
-        extra: Mapping[str, str],
+        extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
     ) -> None:  # fmt: skip
         self._browser, self._adapter, self._pack = browser, adapter, pack
         self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
+        self._site_proxy = site_proxy
         self._walk: Walk | None = None
+        self._tunnel: SingleShotTunnel | None = None
+        """Of the context, and as long as it."""
         self._gate = SubmitGate(tuple(form.submit.request for form in pack.data.forms.values()))
         self._ready: Ready | None = None
         self._given: set[str] = set()
@@ -79,6 +85,7 @@ class BrowserSession:
         if not walk.step:
             walk.begin("log in")
             sign_in(walk, self._base_url, self._account)
+            self._check_tunnel()
         self._gate.close()
         frame = forms.open_form(walk, form)
         filled = forms.fill_form(walk, form, frame, submission, values)
@@ -103,6 +110,15 @@ class BrowserSession:
             viewport=VIEWPORT,
             warnings=tuple(filled.warnings),
         )
+
+    def _check_tunnel(self) -> None:
+        """A browser that goes around the tunnel, by some policy of the machine, may file twice: it files nothing."""
+        assert self._tunnel is not None
+        if not self._tunnel.has_reached(origin_of(self._base_url).host):
+            raise ConfigurationError(
+                f"The browser reaches {_origin(self._base_url)} without the single-shot tunnel: take away the policy"
+                " that sets its proxy."
+            )
 
     def _values(self, form: Form, submission: Submission) -> dict[str, str]:
         values = dict(self._adapter.form_values(submission.claim))
@@ -215,7 +231,9 @@ class BrowserSession:
 
     def _walk_of(self, submission: Submission) -> Walk:
         if self._walk is None:
+            tunnel = self._tunnel_of_context()
             context = self._browser.new_context(
+                proxy={"server": tunnel.url},
                 viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
                 locale="en-US",
                 timezone_id=self._adapter.cadence.timezone,
@@ -224,14 +242,21 @@ class BrowserSession:
                 accept_downloads=False,
                 http_credentials=self._basic_credentials(),
             )
+            self._gate.install(context, tunnel)
             self._gate.close()
-            self._gate.install(context)
             self._walk = Walk(
                 context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
                 dialogs=Dialogs(),
             )  # fmt: skip
         self._walk.claim_id = submission.claim_id
         return self._walk
+
+    def _tunnel_of_context(self) -> SingleShotTunnel:
+        if self._tunnel is None:
+            tunnel = SingleShotTunnel(self._site_proxy)
+            tunnel.start()
+            self._tunnel = tunnel
+        return self._tunnel
 
     def _basic_credentials(self) -> HttpCredentials | None:
         if self._pack.login.method != "basic":
@@ -256,8 +281,11 @@ class BrowserSession:
     def _drop(self) -> None:
         """Throw the context away: the next claim logs in afresh."""
         walk, self._walk, self._ready = self._walk, None, None
+        tunnel, self._tunnel = self._tunnel, None
         if walk is not None:
             _close(walk.context)
+        if tunnel is not None:
+            tunnel.close()
 
     def close(self) -> None:
         """Sign out where the pack says how, and leave nothing behind."""

@@ -15,7 +15,7 @@ from oem_submissions.domain.evidence import attachment_key
 from oem_submissions.domain.failures import PayloadInvalid, StateConflict
 from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import NewClaim
+from oem_submissions.domain.records import Claim, NewClaim
 from oem_submissions.domain.states import State
 from oem_submissions.ports import (
     ClaimRules,
@@ -54,7 +54,7 @@ def take_in_due_claims(
     for record in crm.due_records():
         known = ledger.claim_of_record(record.oem, record.record_id)
         source = source_digest(record)
-        if known is not None and (known.source_sha256 == source or known.state not in (State.READY, State.DEAD)):
+        if known is not None and not _is_to_be_read_again(known, source, adapters):
             continue
         new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes)
         try:
@@ -71,6 +71,13 @@ def take_in_due_claims(
         else:
             amended.append(claim.claim_id)
     return IntakeReport(tuple(taken), tuple(amended), tuple(refused))
+
+
+def _is_to_be_read_again(known: Claim, source: str, adapters: Mapping[str, ClaimRules]) -> bool:
+    """Whether a record that the ledger has was corrected, or its OEM got an adapter, before anything was filed."""
+    if known.state not in (State.READY, State.DEAD):
+        return False
+    return known.source_sha256 != source or (known.reason is ReasonCode.OEM_UNKNOWN and known.oem in adapters)
 
 
 def source_digest(record: CrmRecord) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -303,7 +303,9 @@ def _vendor_errors(values: dict[str, str]) -> list[str]:
 def _claimed(fields: dict[str, str]) -> str:
     if not {"cost", "claimed_percent"} <= set(fields) or _vendor_errors(fields):
         return ""
-    return f"{(Decimal(fields['cost']) * int(fields['claimed_percent']) / 100).quantize(Decimal('0.01'))}"
+    return (
+        f"{(Decimal(fields['cost']) * int(fields['claimed_percent']) / 100).quantize(Decimal('0.01'), ROUND_HALF_UP)}"
+    )
 
 
 def _day(text: str) -> date | None:

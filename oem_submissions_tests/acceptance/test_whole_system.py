@@ -135,6 +135,7 @@ def test_a_claim_whose_worker_was_killed_past_the_click_is_found_in_the_history_
 ) -> None:
     new = due_tomorrow(demo, "aurora", seed=42)
     dealer = demo.ledger.dealers("aurora")[0]
+    demo.portals.clear_faults()
     demo.portals.set_fault("aurora", "lost_response", match=dealer, times=1, seconds=60)
     demo.ledger.request_enqueue("aurora", (), None, "test")
 

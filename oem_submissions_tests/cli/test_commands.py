@@ -109,7 +109,7 @@ def test_dead_letters_are_counted_before_they_are_redriven(command: Callable[...
     listed = command("dead-letters", "list", "--json").document["claims"]
     assert {row["claim_id"] for row in listed} == {dead.claim_id, invalid.claim_id}
     dry = command("dead-letters", "redrive", "--dry-run", "--json").document
-    assert dry == {"redriven": 0, "matching": [dead.claim_id]}
+    assert dry == {"redriven": 0, "matching": [dead.claim_id, invalid.claim_id]}
     assert command("dead-letters", "redrive", "--reason", "PORTAL_UNAVAILABLE", "--json").document["redriven"] == 1
     assert ledger.events(dead.claim_id)[-1].actor == "ana"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -89,6 +90,16 @@ def test_a_union_of_models_is_told_apart_by_the_claim_type() -> None:
     payload = {"claim_type": "delivery_report", "dealer_code": "C1", "vin": vin(3), "sale_date": "2026-11-01",
                "sale_type": "retail", "salesperson": "E1", "customer_name": "A"}  # fmt: skip
     assert isinstance(parse_claim(DeliveryReport | IncentiveClaim, payload), DeliveryReport)
+    with pytest.raises(PayloadInvalid) as wrong:
+        parse_claim(DeliveryReport | IncentiveClaim, payload | {"vin": "X"})
+    assert wrong.value.text == "vin: a VIN has 17 characters, digits and capital letters without I, O and Q"
+    with pytest.raises(PayloadInvalid, match="this OEM takes delivery_report, incentive"):
+        parse_claim(DeliveryReport | IncentiveClaim, payload | {"claim_type": "warranty"})
+
+
+@pytest.mark.parametrize(("cost", "percent", "claimed"), [("13357.29", 50, "6678.65"), ("0.05", 50, "0.03")])
+def test_half_a_cent_is_rounded_up(cost: str, percent: int, claimed: str) -> None:
+    assert str(CoopClaim.model_construct(cost=Decimal(cost), claimed_percent=percent).claimed_amount) == claimed
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

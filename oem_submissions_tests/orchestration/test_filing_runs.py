@@ -386,6 +386,19 @@ def test_an_unknown_oem_is_kept_with_its_reason(everything: Everything) -> None:
     everything.take_in()
     (claim,) = everything.ledger.all_claims("nowhere")
     assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.OEM_UNKNOWN)
+    everything.use(adapters={OEM: Rules(), "nowhere": Rules("nowhere")})
+    everything.take_in()  # its adapter came: the record is read again, and is wrong in another way
+    (claim,) = everything.ledger.all_claims("nowhere")
+    assert (claim.state, claim.reason) == (State.DEAD, ReasonCode.PAYLOAD_INVALID)
+
+
+def test_a_redriven_record_that_was_no_claim_is_read_again(everything: Everything) -> None:
+    everything.add(1, vin="WRONG")
+    everything.take_in()
+    (claim,) = everything.ledger.all_claims(OEM)
+    assert everything.take_in().refused == ()
+    everything.ledger.redrive(claim, "Ana")
+    assert everything.take_in().refused == (claim.claim_id,)
 
 
 def test_the_schedule_only_enqueues_and_what_is_under_way_is_not_enqueued_twice(everything: Everything) -> None:

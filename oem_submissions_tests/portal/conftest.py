@@ -9,6 +9,7 @@ import pytest
 from adapters import registry
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.simulator.server import Simulator
+from oem_submissions_tests.portal.fragile import Certificate
 from oem_submissions_tests.portal.parts import SELECTORS
 
 
@@ -26,8 +27,14 @@ def simulator(running_simulator: Simulator) -> Simulator:
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[BrowserRuntime]:
+def certificate() -> Certificate:
+    """What the browser trusts of a portal that a test makes."""
+    return Certificate()
+
+
+@pytest.fixture(scope="package")
+def chromium(certificate: Certificate) -> Iterator[BrowserRuntime]:
     """A running browser. Not for the whole test session: two sync Playwrights can't live in one thread."""
-    with BrowserRuntime(registry.adapter, SELECTORS, {}) as runtime:
+    with BrowserRuntime(registry.adapter, SELECTORS, {}, browser_arguments=(certificate.argument,)) as runtime:
         runtime.browser()
         yield runtime
