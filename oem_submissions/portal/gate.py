@@ -22,6 +22,7 @@ from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.outcomes import Wire
 from oem_submissions.portal.schema import Request as SubmitRequest
 from oem_submissions.portal.socks import origin_of
+from oem_submissions.portal.standstill import Pulse
 from oem_submissions.portal.tunnel import SingleShotTunnel
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Position(StrEnum):
 class SubmitGate:
     """Stands in one browser context, over all its pages, popups and frames."""
 
-    def __init__(self, submit_requests: tuple[SubmitRequest, ...]) -> None:
+    def __init__(self, submit_requests: tuple[SubmitRequest, ...], standstill_seconds: float = 30.0) -> None:
+        self._standstill_seconds = standstill_seconds
         self._paths = [re2.compile(request.path) for request in submit_requests]
         self._position = Position.CLOSED
         self._wire = Wire()
@@ -109,6 +111,7 @@ class SubmitGate:
     def _let_one_through(self, route: Route, request: Request) -> None:
         assert self._on_sent is not None
         self._position = Position.SPENT  # first: whatever happens below, nothing passes after this request
+        pulse = Pulse(self._standstill_seconds)  # before the record: who sleeps after it sends nothing when he wakes
         body = _body(request)
         wire = dataclasses.replace(
             self._wire,
@@ -123,7 +126,7 @@ class SubmitGate:
             self._wire = wire  # what is recorded as sent counts as sent, even if the tunnel refuses
             if self._tunnel is not None:
                 # Not at the click: what the page's script asks the portal for in between would take the one line.
-                self._tunnel.arm(origin_of(request.url))
+                self._tunnel.arm(origin_of(request.url), pulse)
         except BaseException as error:  # noqa: BLE001 - whatever is raised: what is not durable may not leave
             self.refusal = error
             route.abort("blockedbyclient")

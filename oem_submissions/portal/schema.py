@@ -272,7 +272,7 @@ class History(Strict):
     not_filed: dict[Words, tuple[Words, ...]] = {}
     """Column headings, and how a cell begins in a row that is no filing, for example "Rejected"."""
     next: Locator | None = None
-    settle_minutes: Annotated[int, Field(ge=0)]
+    settle_minutes: Annotated[int, Field(ge=1)]
     """How long after the click a filing may take to appear: before that, absence proves nothing."""
 
 

@@ -51,7 +51,8 @@ class BrowserSession:
         self._walk: Walk | None = None
         self._tunnel: SingleShotTunnel | None = None
         """Of the context, and as long as it."""
-        self._gate = SubmitGate(tuple(form.submit.request for form in pack.data.forms.values()))
+        requests = tuple(form.submit.request for form in pack.data.forms.values())
+        self._gate = SubmitGate(requests, limits.standstill_seconds)
         self._ready: Ready | None = None
         self._given: set[str] = set()
         """References that earlier claims of this session got."""

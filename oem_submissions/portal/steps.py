@@ -58,6 +58,8 @@ class Limits:
     """For the submit request to leave after the click."""
     answer_seconds: float = 30.0
     """For the submit request to be answered."""
+    standstill_seconds: float = 30.0
+    """How long our own process may stand still while the request is under way; less than any settle window."""
 
 
 @dataclass

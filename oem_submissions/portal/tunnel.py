@@ -26,6 +26,7 @@ from typing import Self, TypeVar
 
 from oem_submissions.portal.site_proxy import SiteProxy, Streams
 from oem_submissions.portal.socks import Origin, Reply, SocksError, answer, read_request
+from oem_submissions.portal.standstill import Pulse
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +39,7 @@ GRACE_SECONDS = 2.0
 """How long what was held stays held after the one line ended. A portal that closes the connection after its answer ends
 the line before Playwright tells us of the answer; cut off at once, the confirmation page would lack its parts."""
 _CALL_SECONDS = 10.0
+_BEAT_SECONDS = 1.0
 
 
 class Position(StrEnum):
@@ -46,7 +48,7 @@ class Position(StrEnum):
     OPEN = "open"
     # One line carries bytes to the portal: the first whose client sends some. The others are held.
     ARMED = "armed"
-    # That line ended, and nobody said that the answer is here: nothing reaches the portal any more.
+    # That line ended, or we stood still, and nobody said that the answer is here: nothing reaches the portal any more.
     SPENT = "spent"
 
 
@@ -87,6 +89,7 @@ class SingleShotTunnel:
         self._one: _Line | None = None
         self._cut = False
         self._grace: asyncio.TimerHandle | None = None
+        self._pulse: Pulse | None = None
         self._lines: set[_Line] = set()
         self._reached: set[str] = set()
         self._listener: socket.socket | None = None
@@ -138,9 +141,12 @@ class SingleShotTunnel:
         """Whether the browser ever came this way to get there. If not, it goes around us."""
         return host in self._reached
 
-    def arm(self, origin: Origin) -> None:
-        """Close what leads to `origin`. From now on the first line that sends bytes there is the only one that may."""
-        self._call(lambda: self._arm(origin))
+    def arm(self, origin: Origin, pulse: Pulse | None = None) -> None:
+        """Close what leads to `origin`. From now on the first line that sends bytes there is the only one that may.
+
+        And it may only as long as `pulse` beats, which began before the submission was recorded as sent.
+        """
+        self._call(lambda: self._arm(origin, pulse))
 
     def release(self) -> None:
         """The submission is answered: what was held goes its way."""
@@ -168,13 +174,28 @@ class SingleShotTunnel:
         self._loop.call_soon_threadsafe(act)
         return done.result(_CALL_SECONDS)
 
-    def _arm(self, origin: Origin) -> None:
+    def _arm(self, origin: Origin, pulse: Pulse | None) -> None:
         assert self._position is Position.OPEN, f"the tunnel is {self._position}"
         self._origin = origin
         # A line that is still being connected carried nothing yet. It stays: the browser may have meant it for the
         # submission, and does not try again when a connection could not be made.
         self._close_lines(lambda line: line.established)
         self._move(Position.ARMED)
+        self._pulse = pulse
+        self._keep_beating(pulse)
+
+    def _keep_beating(self, pulse: Pulse | None) -> None:
+        if pulse is not None and self._pulse is pulse and self._beats():
+            self._loop.call_later(_BEAT_SECONDS, self._keep_beating, pulse)
+
+    def _beats(self) -> bool:
+        """Asked before every byte of an armed tunnel. If we stood still, the tunnel is spent."""
+        if self._pulse is None or self._pulse.beat():
+            return True
+        log.warning("This process stood still while the submission was under way; nothing more of it leaves.")
+        self._move(Position.SPENT)
+        self._cut_off()
+        return False
 
     def _disarm(self) -> None:
         if self._position is not Position.OPEN:
@@ -185,7 +206,7 @@ class SingleShotTunnel:
         self._position = position
         if position is Position.OPEN:
             self._one, self._origin = None, None
-        self._cut = False
+        self._cut, self._pulse = False, None
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
@@ -222,6 +243,8 @@ class SingleShotTunnel:
             if self._position is Position.ARMED:
                 if not to_send:
                     return
+                if not self._beats():
+                    raise SocksError("the process stood still")
                 if self._one is None:
                     self._one = line
                 if self._one is line:

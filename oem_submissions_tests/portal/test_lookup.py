@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,25 +153,22 @@ def test_a_row_concerns_a_claim_by_our_reference_or_by_its_business_identity() -
 
 
 class World:
-    """A ledger, a store and Aurora's simulated portal, with a settle window of choice."""
+    """A ledger, a store and Aurora's simulated portal; between two runs the settle window passes."""
 
-    def __init__(self, chromium: BrowserRuntime, simulator: Simulator, ledger: Ledger, folder: Path) -> None:
+    def __init__(self, chromium: BrowserRuntime, simulator: Simulator, ledger: Ledger) -> None:
         self.chromium, self.simulator, self.ledger, self.evidence = chromium, simulator, ledger, MemoryStore()
-        self.selectors = Path(shutil.copytree(SELECTORS, folder / "selectors"))
-        (self.selectors / "packs.lock").unlink()
-        pack = self.selectors / "aurora" / "v0001.yaml"
-        pack.write_text(pack.read_text().replace("settle_minutes: 60", "settle_minutes: 0"))
         simulator.client.add_account("aurora", "10234", "jdoe", "secret-pw-7", "Lakeside Motors")
 
     @contextmanager
     def portal(self) -> Iterator[Any]:
-        runtime = BrowserRuntime(registry.adapter, self.selectors, {"aurora": self.simulator.http_url}, limits=SHORT)
+        runtime = BrowserRuntime(registry.adapter, SELECTORS, {"aurora": self.simulator.http_url}, limits=SHORT)
         runtime.browser = self.chromium.browser  # type: ignore[method-assign]
         yield runtime.portal("aurora")
 
     def run(self) -> list[Claim]:
+        let_pass(self.ledger, 2)
         with self.portal() as portal:
-            assert portal.history_rules("warranty") == HistoryRules(0, 36)
+            assert portal.history_rules("warranty") == HistoryRules(60, 36)
             return submit_partition(
                 Partition("aurora", "10234", "2026-11-10"), "run-1", "worker-1",
                 ledger=self.ledger, evidence=self.evidence, portal=portal,
@@ -200,8 +195,8 @@ class World:
 
 
 @pytest.fixture
-def world(chromium: BrowserRuntime, simulator: Simulator, ledger: Ledger, tmp_path: Path) -> World:
-    return World(chromium, simulator, ledger, tmp_path)
+def world(chromium: BrowserRuntime, simulator: Simulator, ledger: Ledger) -> World:
+    return World(chromium, simulator, ledger)
 
 
 def test_a_lost_response_is_found_confirmed_and_sealed_and_was_filed_once(world: World) -> None:
@@ -253,7 +248,6 @@ def test_a_history_that_stays_broken_is_for_a_person(world: World) -> None:
     with world.ledger._engine.begin() as connection:
         connection.execute(update(claims).values(looks=LEAST_LOOKS - 2))  # one look too few for a person
     for state in (State.OUTCOME_UNKNOWN, State.NEEDS_REVIEW):
-        let_pass(world.ledger, 0)
         world.run()
         assert world.now(claim).state is state
     ended = world.now(claim)

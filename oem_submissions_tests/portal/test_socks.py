@@ -17,6 +17,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal import tunnel as module
 from oem_submissions.portal.site_proxy import SiteProxy, site_proxy
 from oem_submissions.portal.socks import Origin, SocksError, origin, origin_of, read_request
+from oem_submissions.portal.standstill import Pulse
 from oem_submissions.portal.tunnel import LOOPBACK, Position, SingleShotTunnel
 
 GREETING = b"\x05\x01\x00"
@@ -303,6 +304,36 @@ def test_when_the_one_line_dies_nothing_more_arrives(tunnel: SingleShotTunnel, d
     client, server = line(dial, portal)
     client.sendall(b"GET")
     assert exactly(server, 3) == b"GET"
+
+
+@pytest.mark.parametrize("clock", [0, 1], ids=["since the machine's start", "time of day"])
+def test_a_process_that_stood_still_sends_nothing_more(
+    clock: int, tunnel: SingleShotTunnel, dial: Dial, portal: Peer
+) -> None:
+    now = [100.0, 5000.0]
+    tunnel.arm(portal.origin, Pulse(30.0, lambda: tuple(now)))
+    first, first_server = line(dial, portal)
+    other, other_server = line(dial, portal)
+    first.sendall(b"POST")
+    assert exactly(first_server, 4) == b"POST"  # as long as it runs
+    now[clock] += 31
+    first.sendall(b" more")
+    other.sendall(b"POST again")
+    assert until_end(first_server) == b""
+    assert until_end(other_server) == b""
+    assert tunnel.position is Position.SPENT
+    assert ask(dial(), LOOPBACK, portal.port) == 2
+
+
+def test_a_process_that_stood_still_after_the_record_never_sends(
+    tunnel: SingleShotTunnel, dial: Dial, portal: Peer
+) -> None:
+    now = [100.0]
+    pulse = Pulse(30.0, lambda: tuple(now))  # the record is made here, and then nothing moves for a while
+    now[0] += 31
+    tunnel.arm(portal.origin, pulse)
+    assert ask(dial(), LOOPBACK, portal.port) == 2
+    assert tunnel.position is Position.SPENT
 
 
 def test_disarming_lets_nothing_go_that_was_held(tunnel: SingleShotTunnel, dial: Dial, portal: Peer) -> None:
