@@ -19,6 +19,7 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.services.bound import Services
+from oem_submissions.services.leasing import beating
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -85,13 +86,18 @@ def definitions(settings: Settings | None = None, **overrides: Any) -> Definitio
     # Here and not above: Dagster takes three seconds to import, and commands that only ask the ledger don't need it.
     from dagster import ResourceDefinition
 
+    from oem_submissions.defs.assets import worker_name
     from oem_submissions.defs.definitions import all_definitions
 
     settings = settings or read_settings()
 
-    def services(_: Any) -> Iterator[Services]:
+    def services(context: Any) -> Iterator[Services]:
         with build(settings, **overrides) as built:
-            yield built
+            if context.run_id is None:  # a tick, not a run
+                yield built
+                return
+            with beating(built.ledger, context.run_id, worker_name(), settings.lease_seconds):
+                yield built
 
     resource = ResourceDefinition(services)
     return all_definitions(overrides.get("adapters", ADAPTERS), resource, bundle_problems, settings)

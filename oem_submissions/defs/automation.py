@@ -31,6 +31,7 @@ from oem_submissions.defs.partitions import add_dealers, partition_key
 from oem_submissions.domain.records import DueLook, DueWork
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
+from oem_submissions.services.health import tell_of_loss
 
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
@@ -148,9 +149,10 @@ def new_dealers_sensor(oems: Iterable[str]) -> SensorDefinition:
 
 
 def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
-    """Puts right what lost workers left, by the side of the click.
+    """Puts right what lost workers left, by the side of the click, and tells people.
 
-    Their Dagster runs are marked failed, and the rest goes on.
+    The lease log says who was lost, also when a new run or `oem-submissions watch` took the account over first. The
+    lost worker's Dagster run is marked failed, or it would keep its place in the queue for ever; the rest goes on.
     """
 
     @sensor(
@@ -162,21 +164,51 @@ def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
     )
     def lost_workers(context: SensorEvaluationContext) -> SensorResult | SkipReason:
         services: Services = context.resources.services
-        requests = []
-        lost = services.recover(f"lost_workers@{worker_name()}")
+        lost = services.recover(f"lost_workers@{worker_name()}", after=int(context.cursor or 0))
+        accounts: dict[tuple[str, str], str] = {}
         for worker in lost:
             context.log.error(worker.sentence())
             _fail_run(context.instance, worker.lease.run_id, worker.sentence())
-        for oem, dealer in {(worker.lease.oem, worker.lease.dealer) for worker in lost}:
-            requests += [
-                run_request(item, f"lost:{min(w.lease.lease_id for w in lost)}:{item.period}", jobs[oem].name)
-                for item in services.due(oem, runs_under_way(context.instance, oem), [dealer])
-            ]
-        if not lost:
+            accounts[worker.lease.oem, worker.lease.dealer] = worker.lease.run_id
+        accounts |= _fail_silent_runs(context, services)
+        requests = [
+            run_request(item, f"lost:{run_id}:{item.period}", jobs[oem].name)
+            for (oem, dealer), run_id in accounts.items()
+            for item in services.due(oem, runs_under_way(context.instance, oem), [dealer])
+        ]
+        cursor = str(lost[-1].lease.entry) if lost else context.cursor
+        if not accounts:
             return SkipReason("Every worker is alive.")
-        return SensorResult(run_requests=requests)
+        return SensorResult(run_requests=requests, cursor=cursor)
 
     return lost_workers
+
+
+def breaker_probes_sensor(jobs: dict[str, Any]) -> SensorDefinition:
+    """Requests one run for each OEM that is left alone and whose probe is due. The run probes before it files.
+
+    Without a run key: a probe that was made moves the breaker, and one that is under way is not asked for again.
+    """
+
+    @sensor(
+        name="breaker_probes",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=15,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+    )
+    def breaker_probes(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        services: Services = context.resources.services
+        requests = []
+        for breaker in services.ledger.breakers():
+            if breaker.oem not in jobs or not breaker.probe_is_due:
+                continue
+            due = services.due(breaker.oem, runs_under_way(context.instance, breaker.oem))
+            add_dealers(context.instance, breaker.oem, (item.dealer for item in due))
+            requests += [run_request(item, None, jobs[breaker.oem].name) for item in due]
+        return SensorResult(run_requests=requests) if requests else SkipReason("No probe is due.")
+
+    return breaker_probes
 
 
 def reconcile_unknowns_sensor(jobs: dict[str, Any]) -> SensorDefinition:
@@ -224,6 +256,22 @@ def run_request(work: DueWork, run_key: str | None = None, job_name: str | None 
         partition_key=partition_key(work.dealer, work.period),
         tags={"oem": work.oem, "dealer": work.dealer, "period": work.period},
     )
+
+
+def _fail_silent_runs(context: SensorEvaluationContext, services: Services) -> dict[tuple[str, str], str]:
+    """Runs whose process died while it held no account, sealing or telling the CRM; their accounts."""
+    accounts = {}
+    for run_id, worker in services.ledger.silent_runs(services.settings.lease_seconds):
+        run = context.instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            why = f"Worker {worker} was lost in run {run_id}: nothing is filed twice, and what is left goes on."
+            context.log.error(why)
+            tags = run.tags
+            tell_of_loss(run_id, why, services.ledger, tags.get("oem"), tags.get("dealer"))
+            _fail_run(context.instance, run_id, why)
+            accounts[tags.get("oem", ""), tags.get("dealer", "")] = run_id
+        services.ledger.end_beat(run_id)
+    return {account: run_id for account, run_id in accounts.items() if all(account)}
 
 
 def _fail_run(instance: DagsterInstance, run_id: str, why: str) -> None:

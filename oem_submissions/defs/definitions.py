@@ -9,6 +9,7 @@ from dagster import Definitions, ResourceDefinition, in_process_executor
 
 from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
 from oem_submissions.defs.automation import (
+    breaker_probes_sensor,
     crm_intake_sensor,
     enqueue_requests_sensor,
     enqueue_schedule,
@@ -40,6 +41,7 @@ def all_definitions(
             enqueue_requests_sensor(jobs),
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
+            breaker_probes_sensor(jobs),
         ],
         resources={"services": services},
         executor=in_process_executor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from oem_submissions.domain.reasons import ReasonCode
@@ -190,3 +191,54 @@ class EnqueueRequest:
     """All, when empty."""
     period: str | None
     requested_by: str
+
+
+class AlertKind(StrEnum):
+    """What an alert is about."""
+
+    WORKER_LOST = "worker_lost"
+    BREAKER_OPEN = "breaker_open"
+    ACCOUNT_REFUSED = "account_refused"
+
+
+@dataclass(frozen=True)
+class NewAlert:
+    """Something that people should know at once."""
+
+    key: str
+    """One cause: while its alert is open, the same again is only counted."""
+    kind: AlertKind
+    text: str
+    oem: str | None = None
+    dealer: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert as the ledger has it."""
+
+    alert_id: int
+    key: str
+    kind: AlertKind
+    oem: str | None
+    dealer: str | None
+    run_id: str | None
+    text: str
+    count: int
+    raised_at: datetime
+    last_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True)
+class LostLease:
+    """A lease that ran out and was taken over: its worker is lost. An entry of the lease log."""
+
+    entry: int
+    at: datetime
+    oem: str
+    dealer: str
+    run_id: str
+    worker: str
+    fencing_token: int

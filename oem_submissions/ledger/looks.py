@@ -142,7 +142,7 @@ def abandoned(connection: Connection, lease: Lease) -> list[Claim]:
     moved = []
     for claim in left:
         seconds = seconds_until_next_look(claim.looks)
-        text = f"Run {claim.run_id} was lost while it looked the claim up; it is looked up again."
+        text = f"Run {claim.run_id} did not finish looking the claim up; it is looked up again."
         reason = claim.reason or ReasonCode.OUTCOME_UNKNOWN
         moved.append(end(connection, claim, lease, State.OUTCOME_UNKNOWN, reason, text, (), seconds))
     return moved

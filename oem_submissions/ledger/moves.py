@@ -12,7 +12,7 @@ from oem_submissions.domain.records import Attempt, Claim, Lease
 from oem_submissions.domain.states import State, may_move
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.reading import claim_of
-from oem_submissions.ledger.tables import artifacts, attempts, claims
+from oem_submissions.ledger.tables import artifacts, attempts, claims, events
 
 
 def database_now(connection: Connection) -> datetime:
@@ -67,6 +67,17 @@ def compare_and_set(
     raise LeaseLost(
         f"Claim {claim.claim_id}: the ledger refused the write; the lease has expired, or its evidence is not durable."
     )
+
+
+def is_past_the_click(connection: Connection, claim: Claim) -> bool:
+    """Whether it was armed, and not proven absent since: then it may be filed, whatever state it is in."""
+    last = (
+        select(events.c.to_state)
+        .where(events.c.claim_id == claim.claim_id, events.c.to_state.in_((State.ARMED, State.PROVEN_ABSENT)))
+        .order_by(events.c.sequence.desc())
+        .limit(1)
+    )
+    return connection.scalar(last) == State.ARMED
 
 
 def has_artifacts(attempt: Attempt, *names: str) -> ColumnElement[bool]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, and_, func, or_, select
 
+from oem_submissions.domain.breaker import Breaker, Ending
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
+    Alert,
     Attempt,
     Claim,
     DueLook,
@@ -20,9 +22,12 @@ from oem_submissions.domain.records import (
     HeldClaim,
     KeptArtifact,
     Lease,
+    LostLease,
     Pins,
 )
 from oem_submissions.domain.states import FILED, LOOKED_UP, TOLD_TO_CRM, State
+from oem_submissions.ledger import alerts as alert_sql
+from oem_submissions.ledger import breakers
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.tables import (
     artifacts,
@@ -32,10 +37,13 @@ from oem_submissions.ledger.tables import (
     dealers,
     enqueue_requests,
     events,
+    lease_log,
     ticks,
+    worker_beats,
 )
 
-_MOVING = (State.READY, State.PREPARED, State.ARMED, State.RECONCILING, State.CONFIRMED, State.SEALED)
+_UNDER_WAY = (State.PREPARED, State.ARMED, State.RECONCILING, State.CONFIRMED, State.SEALED)
+_LOST = (ReasonCode.WORKER_LOST_PRE_INTENT, ReasonCode.WORKER_LOST_POST_INTENT)
 _LOOK_DUE = and_(
     claims.c.state.in_(sorted(LOOKED_UP)),
     or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
@@ -91,12 +99,16 @@ class LedgerReader:
         """Claims whose end, or hold, the CRM does not know of yet: one OEM's, or all."""
         return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
 
-    def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
+    def due_work(
+        self, oem: str, dealers: Sequence[str] = (), period: str | None = None, *, filing: bool = True
+    ) -> list[DueWork]:
         """What the queue should hold: partitions with a claim that a worker has to move or look up, or the CRM hear of.
 
-        A held claim whose next look is later is no work: nobody can do anything with it yet.
+        A held claim whose next look is later is no work: nobody can do anything with it yet. Nor is a claim that waits
+        to be filed, while nothing is to be filed.
         """
-        where = [claims.c.oem == oem, or_(claims.c.state.in_(_MOVING), _UNTOLD, _LOOK_DUE)]
+        moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
+        where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
         where += [claims.c.due_on <= func.current_date()]
         where += [claims.c.dealer.in_(dealers)] if dealers else []
         where += [claims.c.period == period] if period else []
@@ -232,6 +244,71 @@ class LedgerReader:
         """Leases that nobody released, run out or not, oldest first."""
         with self._engine.connect() as connection:
             return lease_sql.held_leases(connection)
+
+    def lost_leases(self, after: int) -> list[LostLease]:
+        """Entries of the lease log after `after` that say: it ran out, and the account was taken over. In order."""
+        query = (
+            select(*(lease_log.c[name] for name in LostLease.__dataclass_fields__))
+            .where(lease_log.c.kind == "expired", lease_log.c.entry > after)
+            .order_by(lease_log.c.entry)
+        )
+        with self._engine.connect() as connection:
+            return [LostLease(**row._mapping) for row in connection.execute(query)]
+
+    def last_lease_entry(self) -> int:
+        """The newest entry of the lease log; 0 when it is empty."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.max(lease_log.c.entry))) or 0
+
+    def left_by(self, lost: LostLease) -> list[tuple[Claim, Attempt]]:
+        """The claims that a lost worker had under way, with its attempts at them, put right or not yet."""
+        query = (
+            select(claims, attempts.c.attempt_id)
+            .join(attempts, attempts.c.claim_id == claims.c.claim_id)
+            .where(attempts.c.fencing_token == lost.fencing_token)
+            .where(or_(attempts.c.ended_at.is_(None), attempts.c.reason.in_(_LOST)))
+            .order_by(attempts.c.attempt_id)
+        )
+        with self._engine.connect() as connection:
+            found = [(claim_of(row), row.attempt_id) for row in connection.execute(query)]
+        by_id = {a.attempt_id: a for claim, _ in found for a in self.attempts(claim.claim_id)}
+        tried = [(claim, by_id[attempt_id]) for claim, attempt_id in found]
+        where = (claims.c.oem == lost.oem, claims.c.dealer == lost.dealer, claims.c.run_id == lost.run_id)
+        looking = self._many_claims(*where, claims.c.state.in_((State.RECONCILING, *sorted(LOOKED_UP))))
+        known = {claim.claim_id for claim, _ in tried}
+        return tried + [(c, self.attempts(c.claim_id)[-1]) for c in looking if c.claim_id not in known]
+
+    def silent_runs(self, seconds: float) -> list[tuple[str, str]]:
+        """(run id, worker) of every process that should be alive and has not said so for so long."""
+        late = worker_beats.c.at < func.clock_timestamp() - timedelta(seconds=seconds)
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(worker_beats).where(late).order_by(worker_beats.c.at))
+            return [(row.run_id, row.worker) for row in rows]
+
+    def breaker(self, oem: str, dealer: str | None = None) -> Breaker:
+        """Where the OEM's breaker stands, or the one of a dealer's account."""
+        with self._engine.connect() as connection:
+            return breakers.read(connection, oem, dealer)
+
+    def breakers(self) -> list[Breaker]:
+        """Every breaker that is not closed."""
+        with self._engine.connect() as connection:
+            return breakers.not_closed(connection)
+
+    def last_endings(self, oem: str, limit: int) -> Sequence[Ending]:
+        """How the OEM's last attempts ended, the newest first, since its breaker last let claims through."""
+        with self._engine.connect() as connection:
+            return breakers.last_endings(connection, oem, limit)
+
+    def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]:
+        """Alerts, the newest first."""
+        with self._engine.connect() as connection:
+            return alert_sql.find(connection, only_open, limit)
+
+    def was_raised(self, key: str) -> bool:
+        """Whether there ever was an alert of this key."""
+        with self._engine.connect() as connection:
+            return alert_sql.was_raised(connection, key)
 
     def captured_reference(self, claim_id: str) -> Reference | None:
         """The reference with the text that it was taken from."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     create_engine,
+    delete,
     event,
     func,
     insert,
@@ -28,18 +29,27 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
+from oem_submissions.domain.breaker import Breaker, Note
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.failures import LeaseLost, StateConflict
 from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
 from oem_submissions.domain.outcomes import Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewClaim, Pins
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewAlert, NewClaim, Pins
 from oem_submissions.domain.states import LOOKED_UP, State, after_failed_attempt
+from oem_submissions.ledger import alerts as alert_sql
+from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
-from oem_submissions.ledger import looks
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.migrate import is_behind
-from oem_submissions.ledger.moves import compare_and_set, database_now, has_artifacts, move, on_attempt
+from oem_submissions.ledger.moves import (
+    compare_and_set,
+    database_now,
+    has_artifacts,
+    is_past_the_click,
+    move,
+    on_attempt,
+)
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.tables import (
     attempts,
@@ -48,6 +58,7 @@ from oem_submissions.ledger.tables import (
     dealers,
     enqueue_requests,
     ticks,
+    worker_beats,
 )
 from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
 
@@ -188,6 +199,18 @@ class Ledger(LedgerReader):
         """Give the account back; nothing happens when it was lost already."""
         with self._engine.begin() as connection:
             lease_sql.release(connection, lease)
+
+    def beat(self, run_id: str, worker: str) -> None:
+        """The run's process lives."""
+        with self._engine.begin() as connection:
+            values = {"worker": worker, "at": func.clock_timestamp()}
+            statement = upsert(worker_beats).values(run_id=run_id, **values)
+            connection.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
+
+    def end_beat(self, run_id: str) -> None:
+        """The run's process has ended, or was given up."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(worker_beats).where(worker_beats.c.run_id == run_id))
 
     def recover(self, lease: Lease) -> list[Claim]:
         """Put right what a lost worker of this account left behind; the claims that were moved.
@@ -332,7 +355,8 @@ class Ledger(LedgerReader):
                 details = {"reference": reference.value, "kind": reference.kind}
                 confirmed = move(connection, claim, State.CONFIRMED, now, lease, values, details, *guards)
                 facts = {"reference": {**asdict(reference), "span": list(reference.span)}}
-                on_attempt(connection, attempt, ended_at=now, facts=attempts.c.facts.concat(facts))
+                ended = {"ended_at": now, "ended_as": State.CONFIRMED}
+                on_attempt(connection, attempt, **ended, facts=attempts.c.facts.concat(facts))
                 _remember_terms(connection, confirmed)
                 return confirmed
         except IntegrityError as error:
@@ -366,7 +390,8 @@ class Ledger(LedgerReader):
                 _log(connection, claim, now, lease, "attempt_failed", None, details)
             else:
                 settled = move(connection, claim, to, now, lease, values, details, guard)
-            on_attempt(connection, attempt, ended_at=now, step=step, reason=reason, reason_text=text[:2000])
+            ended = {"ended_at": now, "ended_as": to, "step": step, "reason": reason, "reason_text": text[:2000]}
+            on_attempt(connection, attempt, **ended)
             return settled
 
     # --- held claims ----------------------------------------------------------------------------------------------
@@ -457,6 +482,36 @@ class Ledger(LedgerReader):
             )
             return synced
 
+    # --- breakers and alerts --------------------------------------------------------------------------------------
+
+    def move_breaker(
+        self,
+        seen: Breaker,
+        what: Note,
+        actor: str,
+        run_id: str | None = None,
+        reason: ReasonCode | None = None,
+        text: str | None = None,
+    ) -> bool:
+        """Append to a breaker's log, unless it stands elsewhere than was `seen`; whether it moved."""
+        with self._engine.begin() as connection:
+            breakers.lock(connection, seen.oem, seen.dealer)
+            now = breakers.read(connection, seen.oem, seen.dealer)
+            if (now.position, now.tries) != (seen.position, seen.tries):
+                return False
+            breakers.note(connection, seen.oem, seen.dealer, what, actor, run_id, reason, text)
+            return True
+
+    def raise_alert(self, alert: NewAlert) -> bool:
+        """Open an alert, or count it once more while it is open; whether it was opened by this."""
+        with self._engine.begin() as connection:
+            return alert_sql.raise_alert(connection, alert)
+
+    def resolve_alert(self, key: str) -> bool:
+        """The cause is gone; whether the alert was open."""
+        with self._engine.begin() as connection:
+            return alert_sql.resolve(connection, key)
+
     # --- beside the claims ---------------------------------------------------------------------------------------
 
     def import_dealers(self, rows: Sequence[tuple[str, str, str | None, bool]]) -> None:
@@ -473,17 +528,21 @@ class Ledger(LedgerReader):
             return is_behind(connection)
 
     def redrive(self, claim: Claim, by: str) -> Claim:
-        """`DEAD` → `READY` with a new budget, by a named operator. What died here never was past the click.
+        """`DEAD` → `READY` with a new budget, by a named operator.
 
-        A claim whose record could not be read as one stays `DEAD`, and intake reads the record again at its next look.
+        What died past the click → `RECONCILING`: it may be filed, and is looked up. A claim whose record could not be
+        read as one stays `DEAD`, and intake reads the record again at its next look.
         """
         with self._engine.begin() as connection:
             now = database_now(connection)
             if claim.state is not State.DEAD:
                 raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not DEAD: it can't be redriven.")
             again: dict[str, Any] = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
-            values = again if claim.natural_key is not None else {"source_sha256": ""}
-            redriven = compare_and_set(connection, claim, values, now)
+            if claim.natural_key is None:
+                again = {"source_sha256": ""}
+            elif is_past_the_click(connection, claim):
+                again = {"state": State.RECONCILING, "looks": 0, "look_again_at": None}
+            redriven = compare_and_set(connection, claim, again, now)
             details = {"reason": claim.reason}
             append_event(connection, claim.claim_id, now, by, "redriven", claim.state, redriven.state, details)
             return redriven

@@ -108,11 +108,15 @@ attempts = Table(
     Column("responded_at", _Moment),
     Column("response_status", Integer),
     Column("ended_at", _Moment),
+    # The state that it left the claim in.
+    Column("ended_as", Text),
     Column("step", Text),
     Column("reason", Text),
     Column("reason_text", Text),
     Column("facts", JSONB, nullable=False, server_default="{}"),
     UniqueConstraint("claim_id", "number"),
+    Index("ix_attempts_ended_at", "ended_at"),
+    Index("ix_attempts_fencing_token", "fencing_token"),
     CheckConstraint("sent_at IS NULL OR armed_at IS NOT NULL", name="armed_before_sent"),
 )
 
@@ -176,8 +180,54 @@ lease_log = Table(
     Column("worker", Text, nullable=False),
     Column("fencing_token", BigInteger, nullable=False),
     Column("expires_at", _Moment, nullable=False),
+    Index("ix_lease_log_expired", "entry", postgresql_where=text("kind = 'expired'")),
 )
 """Append-only: acquired, renewed, released, expired. Overlaps and orphans are computed from it."""
+
+worker_beats = Table(
+    "worker_beats",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+"""Runs whose process lives, or did at `at`: also while it seals or tells the CRM, when it holds no account's lease."""
+
+breaker_log = Table(
+    "breaker_log",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("oem", Text, nullable=False),
+    # Null: the OEM's breaker. Else the one of this dealer's account.
+    Column("dealer", Text),
+    Column("note", Text, nullable=False),
+    Column("reason", Text),
+    Column("text", Text),
+    Column("actor", Text, nullable=False),
+    Column("run_id", Text),
+    Index("ix_breaker_log_oem_dealer_entry", "oem", "dealer", "entry"),
+)
+"""Append-only: opened, probe failed, half-opened, closed. Where a breaker stands follows from it."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", BigInteger, Identity(always=True), primary_key=True),
+    # What it is about. While one is open, the same again only counts.
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("oem", Text),
+    Column("dealer", Text),
+    Column("run_id", Text),
+    Column("text", Text, nullable=False),
+    Column("count", Integer, nullable=False, server_default="1"),
+    Column("raised_at", _Moment, nullable=False),
+    Column("last_at", _Moment, nullable=False),
+    Column("resolved_at", _Moment),
+    Index("uq_alerts_open", "key", unique=True, postgresql_where=text("resolved_at IS NULL")),
+    Index("ix_alerts_raised_at", "raised_at"),
+)
 
 dealers = Table(
     "dealers",
@@ -214,4 +264,4 @@ ticks = Table(
 )
 """Append-only: every evaluation of a schedule, also when nothing was due."""
 
-APPEND_ONLY = (events, lease_log, enqueue_requests, ticks)
+APPEND_ONLY = (events, lease_log, breaker_log, enqueue_requests, ticks)

@@ -11,7 +11,7 @@ from oem_submissions.domain.claims import parse_claim
 from oem_submissions.domain.records import Claim, DueWork
 from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, Secrets
 from oem_submissions.services.accounts import portal_account
-from oem_submissions.services.health import LostWorker, recover_lost_workers
+from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.seal import Unsealed, seal_claims
@@ -71,6 +71,7 @@ class Services:
             click_seconds=self.settings.click_seconds,
             attempts_budget=self.settings.attempts_budget,
             look_hours=self.settings.look_hours,
+            breaker_failures=self.settings.breaker_failures,
         )
 
     def seal(self, partition: Partition, run_id: str, worker: str) -> list[Unsealed]:
@@ -91,6 +92,7 @@ class Services:
         """Whether the CRM's record, read now, says what the ledger says."""
         return same_standing(self.crm.read_outcome(claim.crm_record_id), claim, self.settings.desk_url)
 
-    def recover(self, actor: str) -> list[LostWorker]:
-        """Put right what lost workers left."""
-        return recover_lost_workers(self.ledger, actor, self.settings.lease_seconds)
+    def recover(self, actor: str, after: int) -> list[LostWorker]:
+        """Put right what lost workers left; those that were lost after an entry of the lease log."""
+        recover_lost_workers(self.ledger, actor, self.settings.lease_seconds)
+        return lost_workers(self.ledger, after)

@@ -1,42 +1,67 @@
 """Lost workers: a lease that ran out without being given back.
 
-Their claims are put right, by the side of the click they died on.
+Their claims are put right, by the side of the click they died on; people are told. Neither Dagster nor a portal is
+needed for it: `oem-submissions watch` does it beside the daemon, and every new run for an account it takes over.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oem_submissions.domain.records import Claim, Lease
+from oem_submissions.domain.records import AlertKind, Attempt, Claim, LostLease, NewAlert
 from oem_submissions.ports import Ledger
 
 
 @dataclass(frozen=True)
 class LostWorker:
-    """A worker that stopped renewing its lease, and the claims that it left."""
+    """A worker that stopped renewing its lease, and what it had under way."""
 
-    lease: Lease
-    claims: tuple[Claim, ...]
+    lease: LostLease
+    left: tuple[tuple[Claim, Attempt], ...]
 
     def sentence(self) -> str:
-        """What happened, for an alert."""
-        left = ", ".join(f"{c.claim_id} ({c.reason}, now {c.state})" for c in self.claims) or "no claim under way"
+        """What happened and what becomes of it, for an alert."""
         lease = self.lease
-        return f"Worker {lease.worker} of {lease.oem}/{lease.dealer} was lost in run {lease.run_id}: {left}."
+        left = "; ".join(_side(claim, attempt) for claim, attempt in self.left) or "it had no claim under way."
+        return f"Worker {lease.worker} of {lease.oem}/{lease.dealer} was lost in run {lease.run_id}: {left}"
 
 
-def recover_lost_workers(ledger: Ledger, actor: str, seconds: float) -> list[LostWorker]:
+def _side(claim: Claim, attempt: Attempt) -> str:
+    if attempt.armed_at is None:
+        return f"claim {claim.claim_id} before the click: nothing was filed (it is now {claim.state})."
+    return f"claim {claim.claim_id} past the click: it is looked up in the portal's history (it is now {claim.state})."
+
+
+def recover_lost_workers(ledger: Ledger, actor: str, seconds: float) -> None:
     """Take over every expired lease, put its claims right, and give the account back.
 
     A lease that a new run has taken in the meantime is left to that run, which does the same.
     """
-    lost = []
     for expired in ledger.expired_leases():
         lease = ledger.acquire_lease(expired.oem, expired.dealer, expired.run_id, actor, seconds)
         if lease is None:
             continue
         try:
-            lost.append(LostWorker(expired, tuple(ledger.recover(lease))))
+            ledger.recover(lease)
         finally:
             ledger.release_lease(lease)
+
+
+def lost_workers(ledger: Ledger, after: int) -> list[LostWorker]:
+    """Workers that were lost after an entry of the lease log, whoever took their accounts over; people are told."""
+    lost = [LostWorker(lease, tuple(ledger.left_by(lease))) for lease in ledger.lost_leases(after)]
+    for worker in lost:
+        _tell(worker, ledger)
     return lost
+
+
+def _tell(worker: LostWorker, ledger: Ledger) -> None:
+    lease = worker.lease
+    tell_of_loss(lease.run_id, worker.sentence(), ledger, lease.oem, lease.dealer)
+
+
+def tell_of_loss(run_id: str, text: str, ledger: Ledger, oem: str | None = None, dealer: str | None = None) -> None:
+    """Raise the alert, once per run: whoever else sees the same loss finds it told."""
+    key = f"worker lost {run_id}"
+    if not ledger.was_raised(key):
+        ledger.raise_alert(NewAlert(key, AlertKind.WORKER_LOST, text, oem, dealer, run_id))

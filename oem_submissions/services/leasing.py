@@ -1,4 +1,7 @@
-"""Holding a portal account while a run works with it: wait for the lease, keep it alive, give it back."""
+"""Holding a portal account while a run works with it: wait for the lease, keep it alive, give it back.
+
+And the run's own sign of life, for as long as its process lives, with or without an account.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +60,30 @@ def _keep_alive(ledger: Ledger, lease: Lease, seconds: float, stop: threading.Ev
             return
         except LedgerUnavailable as error:
             _log.warning("the lease of %s/%s was not renewed: %s", lease.oem, lease.dealer, error)
+
+
+@contextmanager
+def beating(ledger: Ledger, run_id: str, worker: str, seconds: float) -> Iterator[None]:
+    """Says in the background that this run's process lives, until the block ends. Silence for `seconds` is a loss."""
+    stop = threading.Event()
+    heart = threading.Thread(target=_beat, args=(ledger, run_id, worker, seconds, stop), name="beat", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        heart.join()
+        try:
+            ledger.end_beat(run_id)
+        except LedgerUnavailable as error:
+            _log.warning("run %s ended without a word: %s", run_id, error)
+
+
+def _beat(ledger: Ledger, run_id: str, worker: str, seconds: float, stop: threading.Event) -> None:
+    while True:
+        try:
+            ledger.beat(run_id, worker)
+        except LedgerUnavailable as error:
+            _log.warning("run %s could not say that it lives: %s", run_id, error)
+        if stop.wait(seconds / _HEARTBEATS_PER_LEASE):
+            return

@@ -30,6 +30,7 @@ from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, HeldClaim, KeptArtifact, Lease
 from oem_submissions.domain.states import State
 from oem_submissions.ports import Control, Ledger, Portal, ReferenceTaken
+from oem_submissions.services.breaking import refuse_account
 from oem_submissions.services.work import Work, looked_for, stored
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def reconcile_account(held: Sequence[HeldClaim], work: Work, holding: Holding) -
         except (StepFailed, PayloadInvalid) as failure:
             claim = _failed(item, failure, holding)
             if failure.reason in _ENDS_ALL or _is_of_account(failure):
+                refuse_account(failure, work.lease, work.ledger)
                 trouble = failure
         _log.info("claim %s looked up: %s %s %s", claim.claim_id, claim.state, claim.reference, claim.reason_text)
         done.append(claim)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
+from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import StepFailed, SubmissionError
@@ -27,6 +28,7 @@ from oem_submissions.ports import (
     Prepared,
     ReferenceTaken,
 )
+from oem_submissions.services.breaking import goes_on, may_file, refuse_account
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
 from oem_submissions.services.work import Work, keep, submission_of
@@ -101,6 +103,7 @@ def submit_partition(
     click_seconds: float,
     attempts_budget: int,
     look_hours: float,
+    breaker_failures: int = 3,
 ) -> list[Claim]:
     """Resume, look up and file a partition's claims, each filed at most once; the claims as they stand afterwards.
 
@@ -117,20 +120,39 @@ def submit_partition(
         held, ready = ledger.due_looks(*key), _ready(ledger, partition)
         if held or ready:
             try:
+                _require_account(partition, ledger)
                 with portal.session(account()) as session:
-                    work = Work(ledger, evidence, portal, session, lease, parse, click_seconds, attempts_budget)
+                    work = Work(
+                        ledger,
+                        evidence,
+                        portal,
+                        session,
+                        lease,
+                        parse,
+                        click_seconds,
+                        attempts_budget,
+                        breaker_failures,
+                    )
                     reconcile_account(held, work, holding)
                     _submit_all(_ready(ledger, partition), work)  # also what was just proven never to have been filed
-            except StepFailed as failure:  # the account's secret is missing: no session was begun
+            except StepFailed as failure:  # the account can't be used: no session was begun
                 put_off(held, failure, holding)
                 _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
     _check_waiting(partition, ledger)
     return ledger.claims(*key)
 
 
+def _require_account(partition: Partition, ledger: Ledger) -> None:
+    """Raises `StepFailed` when the portal refused this account, and nobody has said that it works again."""
+    account = ledger.breaker(partition.oem, partition.dealer)
+    if account.position is Position.OPEN:
+        assert account.reason is not None
+        raise StepFailed(account.reason, f"Not tried. {account.sentence()}", "log in")
+
+
 def _check_waiting(partition: Partition, ledger: Ledger) -> None:
     waiting = _ready(ledger, partition)
-    if waiting:
+    if waiting and ledger.breaker(partition.oem).position is Position.CLOSED:
         raise TryAgain(
             f"{len(waiting)} claim(s) of {partition.oem}/{partition.dealer} wait for another attempt: "
             + "; ".join(f"{c.claim_id} {c.reason}: {c.reason_text}" for c in waiting if c.reason)
@@ -145,23 +167,28 @@ def _ready(ledger: Ledger, partition: Partition) -> list[Claim]:
 def _submit_all(ready: list[Claim], work: Work) -> None:
     """One after the other.
 
-    Trouble of one claim is its own; trouble of the portal ends the batch; trouble of the account dead-letters it: the
-    same bad log-in tried again and again locks the account.
+    Trouble of one claim is its own; trouble of the portal ends the batch, and in the end opens its breaker; trouble of
+    the account dead-letters the batch: the same bad log-in tried again and again locks the account.
     """
+    if not may_file(ready, work):
+        return
     for position, claim in enumerate(ready):
         done = submit_claim(claim, work)
         if done.reason is None:
             _log.info("claim %s %s reference %s", done.claim_id, done.state, done.reference)
-            continue
-        _log.warning("claim %s %s %s: %s", done.claim_id, done.state, done.reason, done.reason_text)
-        if done.state in HELD or done.state is State.REJECTED:
-            continue
-        if REASONS[done.reason].failure_class is FailureClass.ACCOUNT:
+        else:
+            _log.warning("claim %s %s %s: %s", done.claim_id, done.state, done.reason, done.reason_text)
+        if done.reason is not None and done.state not in HELD and _is_of_account(done.reason):
+            refuse_account(SubmissionError(done.reason, done.reason_text or ""), work.lease, work.ledger)
             text = f"Not tried, because of claim {done.claim_id}: {done.reason_text}"
             _dead_letter(ready[position + 1 :], done.reason, text, work.ledger, work.lease, work.portal)
             return
-        if done.reason in _PORTAL_WIDE:
+        if not goes_on(done, work) or (done.state not in HELD and done.reason in _PORTAL_WIDE):
             return
+
+
+def _is_of_account(reason: ReasonCode) -> bool:
+    return REASONS[reason].failure_class is FailureClass.ACCOUNT
 
 
 _PORTAL_WIDE = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE, ReasonCode.LEASE_LOST})

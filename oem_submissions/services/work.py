@@ -35,6 +35,8 @@ class Work:
     parse: Callable[[dict[str, object]], ClaimModel]
     click_seconds: float
     attempts_budget: int
+    breaker_failures: int = 3
+    """Faults alike in a row that open the OEM's breaker."""
 
 
 def submission_of(claim: Claim, work: Work) -> Submission:

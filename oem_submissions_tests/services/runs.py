@@ -11,7 +11,7 @@ from oem_submissions.domain.claims import WarrantyClaim, parse_claim
 from oem_submissions.domain.records import Claim
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ledger.tables import attempts, claims, leases
+from oem_submissions.ledger.tables import attempts, breaker_log, claims, leases
 from oem_submissions.ports import Account
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions_tests.services.fakes import FakePortal
@@ -34,6 +34,7 @@ def run(
         "click_seconds": 5,
         "attempts_budget": 3,
         "look_hours": 24,
+        "breaker_failures": 1000,  # what is tested with many claims of bad luck is seldom the breaker
     }
     return submit_partition(partition, "run-1", "worker-1", **(wanted | changes))
 
@@ -86,8 +87,12 @@ def expire_leases(ledger: Ledger) -> None:
 
 
 def let_pass(ledger: Ledger, hours: float) -> None:
-    """As if every click had been so long ago, and every look were due."""
+    """As if every click had been so long ago, and every look were due; breakers have moved so long ago, too."""
     with ledger._engine.begin() as connection:
+        connection.execute(text("ALTER TABLE breaker_log DISABLE TRIGGER append_only"))
+        connection.execute(update(breaker_log).values(at=breaker_log.c.at - text(f"interval '{hours} hours'")))
+        connection.execute(text("ALTER TABLE breaker_log ENABLE TRIGGER append_only"))
+        connection.execute(update(attempts).values(ended_at=attempts.c.ended_at - text(f"interval '{hours} hours'")))
         for moment in (attempts.c.armed_at, attempts.c.sent_at):
             connection.execute(update(attempts).values({moment: moment - text(f"interval '{hours} hours'")}))
         connection.execute(update(claims).values(look_again_at=text("clock_timestamp()")))

@@ -23,7 +23,8 @@ from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import EvidenceUnavailable, Submission
 from oem_submissions.services.accounts import portal_account
-from oem_submissions.services.health import recover_lost_workers
+from oem_submissions.services.breaking import free_account
+from oem_submissions.services.health import lost_workers, recover_lost_workers
 from oem_submissions.services.review import Said, Verdict, VerdictRefused, decide
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition
@@ -272,6 +273,9 @@ def test_a_refused_log_in_is_not_tried_again_for_hours(ledger: Ledger, evidence:
     (claim,) = run(ledger, portal, evidence)
     assert claim.look_again_at is not None
     assert (claim.look_again_at - datetime.now(UTC)).total_seconds() > 7 * 3600
+    assert again(ledger, portal, evidence).state is State.OUTCOME_UNKNOWN  # a person has to say that it works
+    assert len(portal.looked_up) == 1
+    free_account("aurora", "10234", "Ana", ledger)
     assert again(ledger, portal, evidence).state is State.CONFIRMED
 
 
@@ -461,6 +465,8 @@ def test_a_worker_that_dies_in_a_look_gives_it_back(ledger: Ledger, evidence: Me
     (work,) = ledger.due_work("aurora")
     assert work.claims == 1
     expire_leases(ledger)
-    (lost,) = recover_lost_workers(ledger, "health", 60)
-    assert [claim.state for claim in lost.claims] == [State.OUTCOME_UNKNOWN]
-    assert "was lost while it looked the claim up" in (first(ledger).reason_text or "")
+    recover_lost_workers(ledger, "health", 60)
+    (lost,) = lost_workers(ledger, 0)
+    assert [claim.state for claim, _ in lost.left] == [State.OUTCOME_UNKNOWN]
+    assert "past the click" in lost.sentence()
+    assert "did not finish looking the claim up" in (first(ledger).reason_text or "")
