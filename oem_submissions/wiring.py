@@ -93,10 +93,10 @@ def definitions(settings: Settings | None = None, **overrides: Any) -> Definitio
 
     def services(context: Any) -> Iterator[Services]:
         with build(settings, **overrides) as built:
-            if context.run_id is None:  # a tick, not a run
+            if context.run is None:  # a tick, not a run
                 yield built
                 return
-            with beating(built.ledger, context.run_id, worker_name(), settings.lease_seconds):
+            with beating(built.ledger, context.run.run_id, worker_name(), settings.lease_seconds):
                 yield built
 
     resource = ResourceDefinition(services)

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +22,11 @@ from rich.table import Table
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
+from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, print_json, require_known, show_rows
+from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.domain.evidence import bundle_key
-from oem_submissions.domain.reasons import REASONS, ReasonCode, reasons_table
+from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -42,16 +43,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Files dealers' claims in manufacturers' web portals: once, with proof.",
 )
-dead_letters = typer.Typer(no_args_is_help=True, help="Claims that ended before the click, with their reasons.")
 review = typer.Typer(no_args_is_help=True, help="Claims whose outcome can't be told.")
 packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
 dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(breakers, name="breakers")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -86,7 +86,7 @@ def demo(
     with running_demo(read_settings(), seed, fault) as running:
         document = outcome_document(running, run_to_the_end(running))
         if as_json:
-            _print_json(document)
+            print_json(document)
         else:
             terminal.print(outcome_table(running, document))
         if not no_serve:
@@ -126,8 +126,19 @@ def desk(port: Annotated[int, typer.Option(help="On the loopback interface.")] =
     from oem_submissions.desk.app import create_app, serve
 
     settings = read_settings()
-    with _ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         serve(create_app(ledger, DirectoryStore(settings.evidence), settings.dagster_url), "127.0.0.1", port)
+
+
+@app.command()
+def watch() -> None:
+    """Look after workers without Dagster: lost ones are found, told of, and their claims put right. Ctrl-C stops it."""
+    from oem_submissions.cli.watch import watch as look_after
+
+    settings = read_settings()
+    stop = threading.Event()
+    with open_ledger(settings) as ledger:
+        look_after(ledger, settings.lease_seconds, stop)
 
 
 @app.command()
@@ -138,7 +149,7 @@ def migrate(as_json: AsJson = False) -> None:
         revision = migrate_ledger(engine)
     finally:
         engine.dispose()
-    _print_json({"revision": revision}) if as_json else terminal.print(f"The ledger is at revision {revision}.")
+    print_json({"revision": revision}) if as_json else terminal.print(f"The ledger is at revision {revision}.")
 
 
 @app.command()
@@ -148,7 +159,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     diagnoses = diagnose(read_settings(), EnvironmentSecrets())
     if as_json:
-        _print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
+        print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
     else:
         table = Table(show_header=False, box=None)
         for diagnosis in diagnoses:
@@ -175,14 +186,14 @@ def enqueue(
     as_json: AsJson = False,
 ) -> None:
     """Put due work in the queue, idempotently, and return."""
-    _known(oem)
+    require_known(oem)
     wanted = tuple(dealer or ())
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         due = ledger.due_work(oem, wanted, period)
-        request = ledger.request_enqueue(oem, wanted, period, _person()) if due else None
+        request = ledger.request_enqueue(oem, wanted, period, person()) if due else None
     document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due]}
     if as_json:
-        _print_json(document)
+        print_json(document)
     elif due:
         claims = sum(work.claims for work in due)
         requested = f"{len(due)} runs for {claims} claims are requested"
@@ -194,15 +205,17 @@ def enqueue(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Per OEM: ready, running, filed, refused, held, dead, queue age, last tick."""
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         rows = [_status(oem, ledger) for oem in ADAPTERS]
+        open_alerts = ledger.alerts()
     if as_json:
-        _print_json({"oems": rows})
+        print_json({"oems": rows, "alerts": [asdict(alert) for alert in open_alerts]})
         return
-    table = Table(*[name.replace("_", " ") for name in rows[0]], header_style="bold")
-    for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    terminal.print(table)
+    show_rows(rows, "")
+    for alert in open_alerts:
+        times = f" ({alert.count} times)" if alert.count > 1 else ""
+        at = f"{alert.raised_at:%Y-%m-%d %H:%M}"
+        terminal.print(f"ALERT {at} {alert.kind}{times}: {alert.text}", style="red", markup=False, highlight=False)
 
 
 def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
@@ -219,6 +232,7 @@ def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
         "refused": count[State.REJECTED],
         "held": sum(count[state] for state in HELD),
         "dead": count[State.DEAD],
+        "breaker": ledger.breaker(oem).position,
         "queue_age_seconds": round((datetime.now(UTC) - oldest).total_seconds()) if oldest else None,
         "last_tick": tick.isoformat(timespec="seconds") if tick else None,
     }
@@ -228,7 +242,7 @@ def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
 def lookup(text: str, as_json: AsJson = False) -> None:
     """By reference, claim id, CRM record, repair order, VIN, invoice: the claim's story and where its proof is."""
     settings = read_settings()
-    with _ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         found = ledger.find(text)
         if not found:
             raise NotSo(
@@ -237,7 +251,7 @@ def lookup(text: str, as_json: AsJson = False) -> None:
             )
         stories = [_story(claim, ledger, settings) for claim in found]
     if as_json:
-        _print_json({"claims": stories})
+        print_json({"claims": stories})
         return
     for story in stories:
         _show_story(story)
@@ -281,7 +295,7 @@ def verify(what: str, as_json: AsJson = False) -> None:
     """Verify a bundle offline (a zip, or its unpacked folder), or the sealed bundle of a claim."""
     verification = verify_bundle(Path(what) if Path(what).exists() else _bundle_of(what))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "ok": verification.ok,
                 "digest": verification.digest,
@@ -298,7 +312,7 @@ def verify(what: str, as_json: AsJson = False) -> None:
 
 def _bundle_of(claim_id: str) -> bytes:
     settings = read_settings()
-    with _ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         claim = ledger.claim(claim_id)
     if claim is None:
         raise NotSo(f"'{claim_id}' is neither a file nor a claim: see `oem-submissions lookup`.")
@@ -309,48 +323,11 @@ def _bundle_of(claim_id: str) -> bytes:
 
 # --- what needs a person ------------------------------------------------------------------------------------------
 
-OnlyOem = Annotated[str | None, typer.Option("--oem", help="Only this OEM.")]
-OnlyReason = Annotated[ReasonCode | None, typer.Option("--reason", help="Only this reason code.", metavar="REASON")]
-
-
-@dead_letters.command("list")
-def list_dead_letters(oem: OnlyOem = None, reason: OnlyReason = None, as_json: AsJson = False) -> None:
-    """Every dead letter, with what to do."""
-    with _ledger() as ledger:
-        _show_claims(_dead(ledger, oem, reason), as_json, "No dead letters.")
-
-
-@dead_letters.command("show")
-def show_dead_letter(claim_id: str, as_json: AsJson = False) -> None:
-    """One dead letter's story."""
-    lookup(claim_id, as_json)
-
-
-@dead_letters.command("redrive")
-def redrive(
-    oem: OnlyOem = None,
-    reason: OnlyReason = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make dead letters ready again; records that were no valid claims are read again from the CRM."""
-    with _ledger() as ledger:
-        claims = _dead(ledger, oem, reason)
-        if not dry_run:
-            for claim in claims:
-                ledger.redrive(claim, _person())
-    document = {"redriven": 0 if dry_run else len(claims), "matching": [claim.claim_id for claim in claims]}
-    if as_json:
-        _print_json(document)
-    else:
-        verb = "would be redriven" if dry_run else "are redriven; the schedule, or `enqueue`, takes them up"
-        terminal.print(f"{len(claims)} claims {verb}.")
-
 
 @review.command("list")
 def list_held(oem: OnlyOem = None, as_json: AsJson = False) -> None:
     """Every held claim, with what to do."""
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         held = [claim for claim in ledger.all_claims(oem) if claim.state in HELD]
         _show_claims(held, as_json, "No claim is held.")
 
@@ -369,17 +346,12 @@ def decide_held(
     from oem_submissions.cli.verdicts import carry_out
 
     settings = read_settings()
-    with _ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         decided = carry_out(claim, verdict, by, why, reference, picture, ledger, settings)
     if as_json:
-        _print_json({"claim_id": decided.claim_id, "state": decided.state, "reference": decided.reference})
+        print_json({"claim_id": decided.claim_id, "state": decided.state, "reference": decided.reference})
     else:
         terminal.print(f"Claim {decided.claim_id} is {decided.state} {decided.reference or ''}")
-
-
-def _dead(ledger: Ledger, oem: str | None, reason: ReasonCode | None) -> list[Claim]:
-    claims = ledger.all_claims(oem, State.DEAD)
-    return [claim for claim in claims if reason is None or claim.reason is reason]
 
 
 def _show_claims(claims: Sequence[Claim], as_json: bool, nothing: str) -> None:
@@ -396,14 +368,9 @@ def _show_claims(claims: Sequence[Claim], as_json: bool, nothing: str) -> None:
         for claim in claims
     ]
     if as_json:
-        _print_json({"claims": rows})
-    elif not rows:
-        terminal.print(nothing)
+        print_json({"claims": rows})
     else:
-        table = Table(*rows[0], header_style="bold")
-        for row in rows:
-            table.add_row(*(str(value or "–") for value in row.values()))
-        terminal.print(table)
+        show_rows(rows, nothing)
 
 
 # --- packs and dealers --------------------------------------------------------------------------------------------
@@ -415,7 +382,7 @@ def check_packs(as_json: AsJson = False) -> None:
     with wiring.browser_runtime(read_settings()) as runtime:
         found = [f"{pack.oem} {pack.version} {pack.digest[:12]}" for pack in runtime.check()]
     if as_json:
-        _print_json({"packs": found})
+        print_json({"packs": found})
     else:
         terminal.print("Valid, and the goldens give what they should: " + ", ".join(found))
 
@@ -436,14 +403,14 @@ def lock_packs() -> None:
 def list_dealers(as_json: AsJson = False) -> None:
     """Dealers by OEM, and whether their portal log-in is set."""
     secrets = EnvironmentSecrets()
-    with _ledger() as ledger:
+    with open_ledger() as ledger:
         rows = [
             {"oem": oem, "dealer": dealer, "log_in_set": secrets.find(f"portal/{oem}/{dealer}/password") is not None}
             for oem in ADAPTERS
             for dealer in ledger.dealers(oem)
         ]
     if as_json:
-        _print_json({"dealers": rows})
+        print_json({"dealers": rows})
         return
     table = Table("OEM", "dealer", "log-in", header_style="bold")
     for row in rows:
@@ -463,36 +430,13 @@ def import_dealers(file: Path) -> None:
     for number, row in enumerate(rows, 2):
         if not row.get("oem") or not row.get("dealer"):
             raise NotSo(f"{file}, line {number}: the columns oem and dealer must be filled. Nothing was imported.")
-        _known(row["oem"])
-    with _ledger() as ledger:
+        require_known(row["oem"])
+    with open_ledger() as ledger:
         ledger.import_dealers([(r["oem"], r["dealer"], r.get("name") or None, r.get("pilot") == "yes") for r in rows])
     terminal.print(f"{len(rows)} dealers imported.")
 
 
 # --- helpers of this file -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _ledger(settings: Settings | None = None) -> Iterator[Ledger]:
-    ledger = Ledger(ledger_engine(wiring.database_url(settings or read_settings())))
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def _known(oem: str) -> None:
-    if oem not in ADAPTERS:
-        raise typer.BadParameter(f"OEM '{oem}' has no adapter; there are {', '.join(sorted(ADAPTERS))}.")
-
-
-def _person() -> str:
-    return os.environ.get("USER") or "cli"
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, default=str, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def _wait_for_ctrl_c() -> None:

@@ -209,6 +209,7 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
             ],
             "dagster-daemon": [str(programs / "dagster-daemon"), "run", *workspace],
             "desk": [sys.executable, "-m", "oem_submissions.cli", "desk", "--port", str(ports["desk"])],
+            "watch": [sys.executable, "-m", "oem_submissions.cli", "watch"],
         }  # fmt: skip
         processes = tuple(
             stack.enter_context(Process(name, command, environment, logs / f"{name}.log"))
