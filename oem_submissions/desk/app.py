@@ -83,11 +83,12 @@ class Desk:
         """The look-up box, and what it found or what changed last. Exactly one find leads straight to the claim."""
         query = request.query_params.get("q", "").strip()[:200]
         if not query:
-            return self._page("home.html.j2", query="", claims=self.reader.recent_claims(RECENT))
+            shown = {"claims": self.reader.recent_claims(RECENT), "alerts": self.reader.alerts()}
+            return self._page("home.html.j2", query="", **shown)
         claims = self.reader.find(query) or self._of_dealer(query)
         if len(claims) == 1:
             return RedirectResponse(f"/claims/{quote(claims[0].claim_id, safe='')}", status_code=303)
-        return self._page("home.html.j2", query=query, claims=claims)
+        return self._page("home.html.j2", query=query, claims=claims, alerts=[])
 
     def _of_dealer(self, query: str) -> list[Claim]:
         return [claim for claim in self.reader.recent_claims(RECENT) if claim.dealer.casefold() == query.casefold()]

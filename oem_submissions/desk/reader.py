@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
+from oem_submissions.domain.records import Alert, Attempt, Claim, Event, KeptArtifact
 
 
 class DeskReader(Protocol):
@@ -32,4 +32,8 @@ class DeskReader(Protocol):
 
     def recent_claims(self, limit: int) -> list[Claim]:
         """The claims that changed last, newest first."""
+        ...
+
+    def alerts(self) -> list[Alert]:
+        """Alerts whose cause is not gone, newest first."""
         ...

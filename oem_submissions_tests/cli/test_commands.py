@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,19 @@ import pytest
 from adapters.aurora.portal import Aurora
 from oem_submissions.cli.errors import NotSo
 from oem_submissions.cli.verdicts import carry_out
+from oem_submissions.cli.watch import watch
+from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.records import AlertKind
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
-from oem_submissions_tests.making import new_claim
+from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import FakePortal
-from oem_submissions_tests.services.runs import run
+from oem_submissions_tests.services.runs import expire_leases, run
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,68 @@ def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(command
 def test_dead_letters_are_counted_before_they_are_redriven(command: Callable[..., Ended], ledger: Ledger) -> None:
     dead = ledger.add_claim(new_claim(reason=ReasonCode.PORTAL_UNAVAILABLE, reason_text="down"))
     invalid = ledger.add_claim(new_claim(2, reason=ReasonCode.PAYLOAD_INVALID, reason_text="vin", natural_key=None))
-    listed = command("dead-letters", "list", "--json").document["claims"]
+    listed = command("dead-letters", "list", "--json").document["dead_letters"]
     assert {row["claim_id"] for row in listed} == {dead.claim_id, invalid.claim_id}
     dry = command("dead-letters", "redrive", "--dry-run", "--json").document
-    assert dry == {"redriven": 0, "matching": [dead.claim_id, invalid.claim_id]}
-    assert command("dead-letters", "redrive", "--reason", "PORTAL_UNAVAILABLE", "--json").document["redriven"] == 1
-    assert ledger.events(dead.claim_id)[-1].actor == "ana"
+    assert (dry["redriven"], dry["matching"]) == (0, [dead.claim_id, invalid.claim_id])
+    assert [(row["reason"], row["claims"]) for row in dry["counts"]] == [
+        ("PAYLOAD_INVALID", 1),
+        ("PORTAL_UNAVAILABLE", 1),
+    ]
+    words = ("dead-letters", "redrive", "--reason", "PORTAL_UNAVAILABLE")
+    assert command(*words, "--pack", "v0009", "--json").document["redriven"] == 0
+    assert command(*words, "--by", "Ana", "--json").document["redriven"] == 1
+    assert ledger.events(dead.claim_id)[-1].actor == "Ana"
+
+
+def test_a_dead_letter_shows_every_attempt_and_what_to_do(command: Callable[..., Ended], ledger: Ledger) -> None:
+    claim = ledger.add_claim(new_claim())
+    refused = StepFailed(ReasonCode.LOGIN_FAILED, "The portal refused the log-in.", "log in")
+    run(ledger, FakePortal(failures=[refused]))
+    shown = command("dead-letters", "show", claim.claim_id, "--json").document
+    assert (shown["reason"], shown["class"], shown["stage"]) == ("LOGIN_FAILED", "account", "prepare")
+    (attempt,) = shown["attempts"]
+    assert (attempt["number"], attempt["armed"], attempt["step"], attempt["pack"]) == (1, False, "log in", "v0001")
+    assert "before anything tries again" in shown["next"]
+    people = command("dead-letters", "show", claim.claim_id)
+    assert "The portal refused the log-in." in people.err
+    assert "no dead letter" not in people.err
+    assert command("dead-letters", "show", "nothing").code == 1
+
+
+def test_breakers_and_alerts_are_shown_and_a_person_resets_them(command: Callable[..., Ended], ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    refused = StepFailed(ReasonCode.LOGIN_FAILED, "The portal refused the log-in.", "log in")
+    run(ledger, FakePortal(failures=[refused]))
+    (alert,) = command("status", "--json").document["alerts"]
+    assert (alert["kind"], alert["dealer"]) == ("account_refused", "10234")
+    assert "ALERT" in command("status").err
+    (breaker,) = command("breakers", "list", "--json").document["breakers"]
+    assert (breaker["oem"], breaker["dealer"], breaker["position"]) == ("aurora", "10234", "open")
+    assert command("breakers", "reset", "aurora").code == 1
+    assert command("breakers", "reset", "aurora", "--dealer", "10234", "--by", "Ana").code == 0
+    assert command("breakers", "list", "--json").document["breakers"][0]["position"] == "half-open"
+
+
+def test_watch_puts_right_what_a_lost_worker_left_without_dagster(ledger: Ledger) -> None:
+    claim = ledger.add_claim(new_claim())
+    lease = ledger.acquire_lease("aurora", "10234", "run-9", "worker-9", 60)
+    assert lease is not None
+    ledger.start_attempt(claim, lease, PINS)
+    stop = threading.Event()
+    looking_after = threading.Thread(target=watch, args=(ledger, 0.6, stop))
+    looking_after.start()
+    expire_leases(ledger)
+    try:
+        while not (alerts := ledger.alerts()):
+            looking_after.join(0.05)
+            assert looking_after.is_alive()
+    finally:
+        stop.set()
+        looking_after.join()
+    assert (alerts[0].kind, alerts[0].run_id) == (AlertKind.WORKER_LOST, "run-9")
+    assert f"claim {claim.claim_id} before the click: nothing was filed" in alerts[0].text
+    assert ledger.held_leases() == []
 
 
 def test_a_verdict_names_its_person_and_is_checked_by_the_pack(

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from oem_submissions.domain.evidence import artifact_key, bundle_key
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact, Pins
+from oem_submissions.domain.records import Alert, AlertKind, Attempt, Claim, Event, KeptArtifact, Pins
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
@@ -101,6 +101,10 @@ class MadeUpLedger:
     def find(self, text: str) -> list[Claim]:
         wanted = text.upper()
         return [c for c in self.all.values() if wanted in (c.claim_id.upper(), c.reference, c.crm_record_id.upper())]
+
+    def alerts(self) -> list[Alert]:
+        text = f"The portal of aurora is left alone: {HOSTILE}"
+        return [Alert(1, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, 3, NOON, NOON, None)]
 
     def recent_claims(self, limit: int) -> list[Claim]:
         return sorted(self.all.values(), key=lambda claim: claim.updated_at, reverse=True)[:limit]

@@ -55,6 +55,14 @@ def test_a_look_up_with_one_answer_leads_straight_to_it(desk: RunningDesk, query
     assert answer.headers["location"] == f"/claims/{FILED}"
 
 
+def test_open_alerts_stand_above_everything_else_and_are_text(desk: RunningDesk) -> None:
+    text = get(desk, "/").text
+    assert text.index("The portal of aurora is left alone") < text.index("Recent claims")
+    assert "Breaker open" in text
+    assert "3 times" in text
+    assert "<script>document" not in text
+
+
 def test_a_look_up_by_dealer_lists_its_claims(desk: RunningDesk) -> None:
     text = get(desk, "/?q=d1042").text
     assert FILED in text

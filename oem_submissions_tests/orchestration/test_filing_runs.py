@@ -39,7 +39,7 @@ from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailabl
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
-from oem_submissions_tests.services.runs import let_pass
+from oem_submissions_tests.services.runs import expire_leases, let_pass
 
 PERIOD = "2026-11-10"
 OEM = "aurora"
@@ -455,6 +455,94 @@ def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
         [r.run_key for r in first.run_requests] == [r.run_key for r in repeated.run_requests] == [f"1:10234:{PERIOD}"]
     )
     assert tick(first.cursor).skip_message == "Nobody asked."
+
+
+def tick(everything: Everything, name: str, cursor: str | None = None) -> Any:
+    """One evaluation of a sensor."""
+    sensor = everything.defs.resolve_sensor_def(name)
+    with (
+        partition_loading_context(dynamic_partitions_store=everything.instance),
+        wiring.build(everything.settings, **everything.parts) as services,
+        build_sensor_context(
+            instance=everything.instance,
+            cursor=cursor,
+            resources={"services": services},
+            sensor_name=name,
+            repository_def=everything.defs.get_repository_def(),
+        ) as context,
+    ):
+        return sensor.evaluate_tick(context)
+
+
+def started(everything: Everything) -> str:
+    """A run that Dagster takes for running."""
+    job = everything.defs.resolve_job_def("aurora_filing_job")
+    tags = {"oem": OEM, "dealer": "10234", "period": PERIOD}
+    return everything.instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED).run_id
+
+
+@pytest.mark.parametrize("who", ["the sensor", "a new run"])
+def test_a_lost_workers_run_is_failed_and_its_work_goes_on_whoever_took_the_account_over(
+    everything: Everything, who: str
+) -> None:
+    everything.add(1)
+    everything.take_in()
+    ledger, run_id = everything.ledger, started(everything)
+    lease = ledger.acquire_lease(OEM, "10234", run_id, "worker-9", 60)
+    assert lease is not None
+    expire_leases(ledger)
+    if who == "a new run":
+        taken = ledger.acquire_lease(OEM, "10234", "run-new", "worker-10", 60)
+        assert taken is not None
+        ledger.release_lease(taken)
+    first = tick(everything, "lost_workers")
+    assert everything.instance.get_run_by_id(run_id).status is DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+    assert [request.run_key for request in first.run_requests] == [f"lost:{run_id}:{PERIOD}"]
+    assert [alert.run_id for alert in ledger.alerts()] == [run_id]
+    assert tick(everything, "lost_workers", first.cursor).skip_message == "Every worker is alive."
+    assert len(ledger.alerts(only_open=False)) == 1
+
+
+def test_a_worker_that_dies_without_an_account_is_missed_by_its_silence(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    run_id = started(everything)
+    everything.ledger.beat(run_id, "worker-9")
+    assert tick(everything, "lost_workers").skip_message == "Every worker is alive."
+    with everything.ledger._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE worker_beats SET at = at - interval '5 minutes'")
+    (request,) = tick(everything, "lost_workers").run_requests
+    assert request.run_key == f"lost:{run_id}:{PERIOD}"
+    assert everything.instance.get_run_by_id(run_id).status is DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+    assert "worker-9" in everything.ledger.alerts()[0].text
+    assert everything.ledger.silent_runs(0) == []
+
+
+def test_a_run_says_that_it_lives_and_ends_its_beat(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    beats: list[str] = []
+    beat = everything.ledger.beat
+    everything.ledger.beat = lambda run, worker: (beats.append(run), beat(run, worker))  # type: ignore[method-assign,assignment]
+    result = everything.run()
+    assert set(beats) == {result.dagster_run.run_id}
+    assert everything.ledger.silent_runs(0) == []
+
+
+def test_an_open_breaker_enqueues_nothing_until_its_probe_is_due_and_the_run_closes_it(everything: Everything) -> None:
+    everything.add(1)
+    everything.add(2)
+    everything.take_in()
+    everything.portal.failures = [StepFailed(ReasonCode.SELECTOR_NOT_FOUND, "The button is gone.", "open form")]
+    everything.run()
+    assert tick(everything, "breaker_probes").skip_message == "No probe is due."
+    let_pass(everything.ledger, 1)
+    (request,) = tick(everything, "breaker_probes").run_requests
+    assert request.partition_key == f"10234|{PERIOD}"
+    result = everything.run()
+    assert result.success
+    assert len(everything.portal.filed) == 1
+    assert everything.ledger.breakers() == []
 
 
 def test_a_backfills_run_carries_the_business_tags() -> None:
