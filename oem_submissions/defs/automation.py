@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
+import time
 from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
@@ -33,6 +34,8 @@ from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
 from oem_submissions.services.health import tell_of_loss
 
+_MUTE_SECONDS = 300.0
+"""A started run that has not beaten by then never will."""
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -171,6 +174,8 @@ def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
             _fail_run(context.instance, worker.lease.run_id, worker.sentence())
             accounts[worker.lease.oem, worker.lease.dealer] = worker.lease.run_id
         accounts |= _fail_silent_runs(context, services)
+        for oem, dealer in accounts:
+            add_dealers(context.instance, oem, [dealer])
         requests = [
             run_request(item, f"lost:{run_id}:{item.period}", jobs[oem].name)
             for (oem, dealer), run_id in accounts.items()
@@ -260,17 +265,22 @@ def run_request(work: DueWork, run_key: str | None = None, job_name: str | None 
 
 def _fail_silent_runs(context: SensorEvaluationContext, services: Services) -> dict[tuple[str, str], str]:
     """Runs whose process died while it held no account, sealing or telling the CRM; their accounts."""
-    accounts = {}
-    for run_id, worker in services.ledger.silent_runs(services.settings.lease_seconds):
+    ledger, lost = services.ledger, {}
+    for run_id, worker in ledger.silent_runs(services.settings.lease_seconds):
         run = context.instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            why = f"Worker {worker} was lost in run {run_id}: nothing is filed twice, and what is left goes on."
-            context.log.error(why)
-            tags = run.tags
-            tell_of_loss(run_id, why, services.ledger, tags.get("oem"), tags.get("dealer"))
-            _fail_run(context.instance, run_id, why)
-            accounts[tags.get("oem", ""), tags.get("dealer", "")] = run_id
-        services.ledger.end_beat(run_id)
+            lost[run_id] = (run, f"Worker {worker}")
+        ledger.forget_beats(run_id)
+    for record in context.instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
+        run, since = record.dagster_run, time.time() - (record.start_time or time.time())
+        if "oem" in run.tags and since > _MUTE_SECONDS and run.run_id not in lost and not ledger.has_beaten(run.run_id):
+            lost[run.run_id] = (run, "A worker that never said a word")
+    for run_id, (run, who) in lost.items():
+        why = f"{who} was lost in run {run_id}: nothing is filed twice, and what is left goes on."
+        context.log.error(why)
+        tell_of_loss(run_id, why, ledger, run.tags.get("oem"), run.tags.get("dealer"))
+        _fail_run(context.instance, run_id, why)
+    accounts = {(run.tags.get("oem", ""), run.tags.get("dealer", "")): run_id for run_id, (run, _) in lost.items()}
     return {account: run_id for account, run_id in accounts.items() if all(account)}
 
 

@@ -83,8 +83,8 @@ class Desk:
         """The look-up box, and what it found or what changed last. Exactly one find leads straight to the claim."""
         query = request.query_params.get("q", "").strip()[:200]
         if not query:
-            shown = {"claims": self.reader.recent_claims(RECENT), "alerts": self.reader.alerts()}
-            return self._page("home.html.j2", query="", **shown)
+            recent, alerts = self.reader.recent_claims(RECENT), self.reader.alerts()
+            return self._page("home.html.j2", query="", claims=recent, alerts=alerts)
         claims = self.reader.find(query) or self._of_dealer(query)
         if len(claims) == 1:
             return RedirectResponse(f"/claims/{quote(claims[0].claim_id, safe='')}", status_code=303)

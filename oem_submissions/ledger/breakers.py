@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, null, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from oem_submissions.domain.breaker import Breaker, Ending, Note, Position
 from oem_submissions.domain.reasons import ReasonCode
@@ -55,7 +56,7 @@ def not_closed(connection: Connection) -> list[Breaker]:
     """Every breaker that is open or half-open."""
     last = (
         select(breaker_log.c.oem, breaker_log.c.dealer, breaker_log.c.note)
-        .distinct(breaker_log.c.oem, breaker_log.c.dealer)
+        .ext(distinct_on(breaker_log.c.oem, breaker_log.c.dealer))
         .order_by(breaker_log.c.oem, breaker_log.c.dealer, breaker_log.c.entry.desc())
     )
     found = [row for row in connection.execute(last) if row.note != Note.CLOSED]

@@ -285,6 +285,12 @@ class LedgerReader:
             rows = connection.execute(select(worker_beats).where(late).order_by(worker_beats.c.at))
             return [(row.run_id, row.worker) for row in rows]
 
+    def has_beaten(self, run_id: str) -> bool:
+        """Whether the run's process ever said that it lives."""
+        with self._engine.connect() as connection:
+            query = select(worker_beats.c.run_id).where(worker_beats.c.run_id == run_id)
+            return connection.execute(query).first() is not None
+
     def breaker(self, oem: str, dealer: str | None = None) -> Breaker:
         """Where the OEM's breaker stands, or the one of a dealer's account."""
         with self._engine.connect() as connection:

@@ -207,8 +207,8 @@ class Ledger(LedgerReader):
             statement = upsert(worker_beats).values(run_id=run_id, **values)
             connection.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
 
-    def end_beat(self, run_id: str) -> None:
-        """The run's process has ended, or was given up."""
+    def forget_beats(self, run_id: str) -> None:
+        """The run has ended, or was given up."""
         with self._engine.begin() as connection:
             connection.execute(delete(worker_beats).where(worker_beats.c.run_id == run_id))
 

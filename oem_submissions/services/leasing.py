@@ -64,7 +64,8 @@ def _keep_alive(ledger: Ledger, lease: Lease, seconds: float, stop: threading.Ev
 
 @contextmanager
 def beating(ledger: Ledger, run_id: str, worker: str, seconds: float) -> Iterator[None]:
-    """Says in the background that this run's process lives, until the block ends. Silence for `seconds` is a loss."""
+    """Says, and goes on to say in the background, that this run's process lives. Silence for `seconds` is a loss."""
+    ledger.beat(run_id, worker)
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(ledger, run_id, worker, seconds, stop), name="beat", daemon=True)
     heart.start()
@@ -73,17 +74,14 @@ def beating(ledger: Ledger, run_id: str, worker: str, seconds: float) -> Iterato
     finally:
         stop.set()
         heart.join()
-        try:
-            ledger.end_beat(run_id)
-        except LedgerUnavailable as error:
-            _log.warning("run %s ended without a word: %s", run_id, error)
 
 
 def _beat(ledger: Ledger, run_id: str, worker: str, seconds: float, stop: threading.Event) -> None:
-    while True:
+    """To the last: the beat outlives the run by a lease's time, in which the run is noted as ended."""
+    going = True
+    while going:
+        going = not stop.wait(seconds / _HEARTBEATS_PER_LEASE)
         try:
             ledger.beat(run_id, worker)
         except LedgerUnavailable as error:
             _log.warning("run %s could not say that it lives: %s", run_id, error)
-        if stop.wait(seconds / _HEARTBEATS_PER_LEASE):
-            return

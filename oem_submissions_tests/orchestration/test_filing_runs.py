@@ -518,7 +518,7 @@ def test_a_worker_that_dies_without_an_account_is_missed_by_its_silence(everythi
     assert everything.ledger.silent_runs(0) == []
 
 
-def test_a_run_says_that_it_lives_and_ends_its_beat(everything: Everything) -> None:
+def test_a_run_says_that_it_lives(everything: Everything) -> None:
     everything.add(1)
     everything.take_in()
     beats: list[str] = []
@@ -526,7 +526,23 @@ def test_a_run_says_that_it_lives_and_ends_its_beat(everything: Everything) -> N
     everything.ledger.beat = lambda run, worker: (beats.append(run), beat(run, worker))  # type: ignore[method-assign,assignment]
     result = everything.run()
     assert set(beats) == {result.dagster_run.run_id}
-    assert everything.ledger.silent_runs(0) == []
+    with everything.ledger._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE worker_beats SET at = at - interval '5 minutes'")
+    assert tick(everything, "lost_workers").skip_message == "Every worker is alive."  # its run has ended
+    assert everything.ledger.alerts() == []
+    assert not everything.ledger.has_beaten(result.dagster_run.run_id)
+
+
+def test_a_run_that_never_said_a_word_is_given_up_in_the_end(
+    everything: Everything, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything.add(1)
+    everything.take_in()
+    run_id = started(everything)
+    everything.instance.report_engine_event("It began.", everything.instance.get_run_by_id(run_id))
+    monkeypatch.setattr("oem_submissions.defs.automation._MUTE_SECONDS", -1.0)
+    (request,) = tick(everything, "lost_workers").run_requests
+    assert request.run_key == f"lost:{run_id}:{PERIOD}"
 
 
 def test_an_open_breaker_enqueues_nothing_until_its_probe_is_due_and_the_run_closes_it(everything: Everything) -> None:
