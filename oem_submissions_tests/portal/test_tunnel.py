@@ -1,6 +1,6 @@
 """A portal that resets the connection gets the submission once: the browser's silent second sending ends at the tunnel.
 
-`direct` shows that each case would file twice without it. Each case is tried once; `shots` tries it often, by hand.
+Each case is tried once; `shots` tries it often, by hand.
 """
 
 from __future__ import annotations
@@ -48,17 +48,25 @@ def tunnel() -> Iterator[SingleShotTunnel]:
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("connection", CONNECTIONS)
-@pytest.mark.parametrize("way", ["direct", "tunnel"])
 def test_a_reset_after_the_whole_request_was_read_is_one_post(
-    way: str, connection: Connection, body: Body, portal: FragilePortal, chromium: BrowserRuntime
+    connection: Connection, body: Body, portal: FragilePortal, chromium: BrowserRuntime
 ) -> None:
     portal.submission = "reset"
-    shot = shoot(chromium.browser(), portal, connection, body, by_tunnel=way == "tunnel")
-    assert (shot.answered, shot.lost is None) == (False, False)
-    if way == "direct":
-        assert shot.posts >= 2
-    else:
-        assert (shot.posts, shot.position) == (1, Position.SPENT)
+    shot = shoot(chromium.browser(), portal, connection, body)
+    assert shot == Shot(1, False, shot.lost, Position.SPENT)
+    assert shot.lost is not None
+    assert submitted(portal.posts[0]) == WHOLE[body]
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_without_the_tunnel_the_same_reset_is_two_posts(
+    connection: Connection, body: Body, portal: FragilePortal, chromium: BrowserRuntime
+) -> None:
+    """The test of the test above. Three tries, because now and then Chromium takes a connection that is quite new."""
+    portal.submission = "reset"
+    shots = (shoot(chromium.browser(), portal, connection, body, by_tunnel=False) for _ in range(3))
+    assert any(shot.posts >= 2 and not shot.answered for shot in shots)
     assert {submitted(post) for post in portal.posts} == {WHOLE[body]}
 
 
@@ -73,19 +81,15 @@ def test_an_answer_arrives_and_opens_the_tunnel(
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-@pytest.mark.parametrize("way", ["direct", "tunnel"])
 def test_a_portal_that_files_and_takes_leave_as_if_it_had_not_is_one_post(
-    way: str, connection: Connection, chromium: BrowserRuntime, certificate: Certificate
+    connection: Connection, chromium: BrowserRuntime, certificate: Certificate
 ) -> None:
     """HTTP/2's GOAWAY says up to which request a portal got; what came later is sent again, on another connection."""
     with FragilePortal("h2", certificate) as portal:
         portal.submission = "goaway"
-        shot = shoot(chromium.browser(), portal, connection, "multipart", by_tunnel=way == "tunnel")
-        assert not shot.answered
-        if way == "direct":
-            assert shot.posts >= 2
-        else:
-            assert (shot.posts, shot.position) == (1, Position.SPENT)
+        shot = shoot(chromium.browser(), portal, connection, "multipart")
+        assert (shot.posts, shot.answered, shot.position) == (1, False, Position.SPENT)
+        assert shoot(chromium.browser(), portal, connection, "multipart", by_tunnel=False).posts >= 2
 
 
 def test_a_tunnel_that_nobody_arms_protects_nothing(
