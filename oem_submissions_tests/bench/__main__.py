@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 
 from rich.console import Console
@@ -26,6 +27,7 @@ def main() -> int:
         parser.error(f"there is no row '{unknown[0]}'; there are {', '.join(ROWS)}")
     if min(chosen.repetitions, chosen.claims) < 1:
         parser.error("--repetitions and --claims are 1 or more")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended, too, it stops the database and the portal
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     progress = Console(stderr=True)
     reports = {}

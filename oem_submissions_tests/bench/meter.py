@@ -30,20 +30,23 @@ class Meter:
     """
 
     def __init__(self, others: tuple[int, ...] = (), portals: tuple[int, ...] = ()) -> None:
-        self._roots = [psutil.Process(), *map(psutil.Process, others)]
+        self._own = psutil.Process()
+        self._roots = [self._own, *map(psutil.Process, others)]
         self._portals = [psutil.Process(pid) for pid in portals]
 
     @contextlib.contextmanager
     def measure(self) -> Iterator[list[Cost]]:
         """The list holds the cost when the block has ended."""
         measured: list[Cost] = []
-        cpu, wall = self._cpu_seconds(), time.perf_counter()
+        # This process is read last and first: looking through the others costs CPU, too, and is not to be counted.
+        others, own, wall = self._others(), _seconds(self._own), time.perf_counter()
         yield measured
-        measured.append(Cost(time.perf_counter() - wall, self._cpu_seconds() - cpu))
+        wall, own = time.perf_counter() - wall, _seconds(self._own) - own
+        measured.append(Cost(wall, own + self._others() - others))
 
-    def _cpu_seconds(self) -> float:
+    def _others(self) -> float:
         ours, theirs = _trees(self._roots), _trees(self._portals)
-        return sum(_seconds(process) for process in ours - theirs)
+        return sum(_seconds(process) for process in ours - theirs - {self._own})
 
 
 def _trees(roots: list[psutil.Process]) -> set[psutil.Process]:

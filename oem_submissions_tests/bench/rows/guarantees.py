@@ -63,7 +63,7 @@ def measure(on: Stage, repetitions: int, claims: int) -> Report:
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             costs[name].append(_once(on, variants[name], claims))
     comparisons = [_compare(costs, AS_IT_IS, WITHOUT), _compare(costs, AS_IT_IS, SCRIPT)]
-    return Report(TITLE, costs, comparisons, _profile(on, workers, repetitions, claims))
+    return Report(TITLE, costs, comparisons, _profile(on, workers, (repetitions + 1) // 2, claims))
 
 
 def _by_services(on: Stage, worker: Services) -> Variant:
