@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 UP_ARGS ?=
 
 VENV := .venv
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint lock clean
+.PHONY: help setup demo up test bench lint lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -29,6 +30,9 @@ up: $(BROWSER) ## the stack for real use; UP_ARGS="--simulate"
 
 test: $(BROWSER) ## every test of every tier; TEST_ARGS="-k evidence"
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+bench: $(BROWSER) ## what things cost, as a table; BENCH_ARGS="--json"
+	@$(BIN)/python -m oem_submissions_tests.bench $(BENCH_ARGS)
 
 lint: $(INSTALLED) ## ruff, types, import contracts
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +21,16 @@ from oem_submissions.portal.browser import find_browser, launch
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.schema import Request
 from oem_submissions.portal.tunnel import Position, SingleShotTunnel
-from oem_submissions_tests.portal.fragile import FILE, PARTS, Certificate, FragilePortal
+from oem_submissions_tests.portal.fragile import (
+    FILE,
+    PARTS,
+    PROTOCOLS,
+    WHOLE,
+    Certificate,
+    FragilePortal,
+    Post,
+    Submission,
+)
 
 Connection = Literal["reused", "preconnected"]
 Body = Literal["urlencoded", "json", "multipart"]
@@ -106,20 +116,32 @@ def shoot(
     return Shot(len(portal.posts) - before, gate.response is not None, gate.lost, position)
 
 
+def submitted(post: Post) -> bytes:
+    """The whole body as the portal read it; of a multipart one, the file."""
+    if (found := re.search(r"boundary=(\S+)", post.content_type)) is None:
+        return post.body
+    part = next(part for part in post.body.split(b"--" + found[1].encode()) if b'filename="invoice.pdf"' in part)
+    return part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+
+
 def main(times: int) -> None:
     """A table of how many POSTs the portal read, for each case."""
     certificate = Certificate()
     with sync_playwright() as playwright, launch(playwright, find_browser(), (certificate.argument,)) as browser:
-        for tls, connection, body in itertools.product((False, True), CONNECTIONS, BODIES):
-            for by_tunnel, submission in ((False, "reset"), (True, "reset"), (True, "answer")):
-                with FragilePortal(certificate if tls else None) as portal:
-                    portal.submission = submission  # type: ignore[assignment]
+        for protocol, connection, body in itertools.product(PROTOCOLS, CONNECTIONS, BODIES):
+            rows: list[tuple[bool, Submission]] = [(False, "reset"), (True, "reset"), (True, "answer")]
+            if protocol == "h2":
+                rows += [(False, "goaway"), (True, "goaway"), (False, "refuse"), (True, "refuse")]
+            for by_tunnel, submission in rows:
+                with FragilePortal(protocol, certificate) as portal:
+                    portal.submission = submission
                     shots = [shoot(browser, portal, connection, body, by_tunnel=by_tunnel) for _ in range(times)]
                 counts = dict(sorted(collections.Counter(shot.posts for shot in shots).items()))
                 answered = sum(shot.answered for shot in shots)
-                case = f"{'https' if tls else 'http':5} {connection:12} {body:10} {submission:6}"
-                way = "tunnel" if by_tunnel else "direct"
-                print(f"{case} {way:6} POSTs per click: {counts} answered {answered}", flush=True)  # noqa: T201
+                whole = sum(submitted(post) == WHOLE[body] for post in portal.posts)
+                case = f"{protocol:5} {connection:12} {body:10} {submission:6} {'tunnel' if by_tunnel else 'direct':6}"
+                told = f"POSTs per click: {counts}, whole {whole} of {len(portal.posts)}, answered {answered}"
+                print(f"{case} {told}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
