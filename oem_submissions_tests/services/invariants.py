@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +17,7 @@ from oem_submissions.domain.states import FILED, State, crm_status
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.reading import claim_of
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ledger.tables import attempts, claims, events, lease_log
+from oem_submissions.ledger.tables import attempts, claims, events
 from oem_submissions.ports import CrmOutcome, EvidenceUnavailable
 from oem_submissions_tests.services.simulated_oem import SETTLE_MINUTES, SimulatedOem
 
@@ -51,25 +50,6 @@ class QuietStore(MemoryStore):
     def kept(self, key: str) -> bytes:
         """What is there."""
         return super().get(key)
-
-
-def overlapping_leases(ledger: Ledger) -> list[str]:
-    """Pairs of leases on one account that were both held at some moment, computed from the lease log."""
-    held: dict[tuple[str, str], dict[int, list[datetime]]] = defaultdict(dict)
-    with ledger._engine.connect() as connection:
-        for line in connection.execute(select(lease_log).order_by(lease_log.c.entry)):
-            spans = held[line.oem, line.dealer]
-            if line.kind in ("acquired", "renewed"):
-                spans.setdefault(line.fencing_token, [line.at, line.expires_at])[1] = line.expires_at
-            else:
-                spans[line.fencing_token][1] = min(line.at, line.expires_at)
-    faults = []
-    for account, spans in held.items():
-        ordered = sorted(spans.items(), key=lambda item: item[1][0])
-        for (one, (_, end)), (other, (start, _)) in itertools.pairwise(ordered):
-            if start < end:
-                faults.append(f"leases {one} and {other} of {'/'.join(account)} overlap")
-    return faults
 
 
 class Invariants:

@@ -22,6 +22,7 @@ from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import WarrantyClaim
 from oem_submissions.domain.evidence import HISTORY, Artifact
 from oem_submissions.domain.failures import LeaseLost, StateConflict
+from oem_submissions.domain.lease_log import overlaps
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
@@ -35,7 +36,7 @@ from oem_submissions.services.sync import same_standing
 from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import warranty_payload
-from oem_submissions_tests.services.invariants import Invariants, QuietCrm, QuietStore, overlapping_leases
+from oem_submissions_tests.services.invariants import Invariants, QuietCrm, QuietStore
 from oem_submissions_tests.services.simulated_oem import Fate, SimulatedOem, SLOWEST, WorkersPortal
 from oem_submissions_tests.services.stepping import PatientLedger, Stepped, SteppedLedger, Worker
 
@@ -378,4 +379,4 @@ class Machine(RuleBasedStateMachine):
             assert same_standing(told, claim, self.services.settings.desk_url), f"L1: the CRM says {told} of {claim}"
             assert broken_links(self.ledger.events(claim.claim_id)) == []
         assert self.ledger.held_leases() == [], "a lease is held by nobody"
-        assert overlapping_leases(self.ledger) == []
+        assert overlaps(self.ledger.lease_log()) == []
