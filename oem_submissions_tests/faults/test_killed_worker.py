@@ -87,9 +87,11 @@ def check(lane: Lane, world: World, services: Services) -> None:
         assert filings[claim.payload["repair_order"]] == 1, f"{side}: filed {filings[claim.payload['repair_order']]} x"
         assert now.state is State.SYNCED, f"{side}: {now.state} {now.reason_text}"
         assert broken_links(world.ledger.events(claim.claim_id)) == []
-        assert services.crm_agrees(now), side
+        told = services.crm.read_outcome(claim.crm_record_id)
+        assert told is not None
+        assert (told.status, told.reference, told.evidence_digest) == ("FILED", now.reference, now.bundle_digest), side
         bundle = services.evidence.get(f"bundles/{claim.claim_id}/{now.bundle_digest}.zip")
         assert verify_bundle(bundle).findings == (), side
-    kinds = " ".join(lane.writes)
-    for kind in ("leases", "ARMED", "sent", "CONFIRMED", "put", "request POST", "sealed", "write_outcome", "crm_told"):
+    kinds = "; ".join(lane.writes)
+    for kind in ("lease", "PREPARED", "ARMED", "sent", "CONFIRMED", "put", "request POST", "SEALED", "write_outcome", "SYNCED"):
         assert kind in kinds, f"the worker made no write like '{kind}': {lane.writes}"

@@ -55,6 +55,7 @@ class Strike:
         self._stops = list(job.stops)
         self._log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.statement = ""
+        """What the transaction under way is about: the event that it appends, or the table that it changes."""
 
     def around(self, name: str, write: Callable[[], Any]) -> Any:
         """Do the write, unless the worker dies first."""
@@ -81,13 +82,20 @@ class Strike:
         commit = engine.dialect.do_commit
 
         def remember(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
-            if threading.current_thread() is threading.main_thread() and not statement.startswith("SELECT"):
-                self.statement = statement.split()[2 if statement.startswith("INSERT") else 1]
-                if self.statement == "events":
-                    self.statement = f"{values['kind']} {values['to_state'] or ''}".strip()
+            if threading.current_thread() is not threading.main_thread() or statement.startswith("SELECT"):
+                return
+            table = statement.split()[2 if statement.startswith("INSERT") else 1]
+            if table == "events":
+                self.statement = f"{values['kind']} {values['to_state'] or ''}".strip()
+            else:
+                self.statement = self.statement or table
+
+        def watched(connection: Any) -> None:
+            name, self.statement = self.statement, ""
+            self.around(f"commit {name}", lambda: commit(connection))
 
         event.listen(engine, "before_cursor_execute", remember)
-        engine.dialect.do_commit = lambda c: self.around(f"commit {self.statement}", lambda: commit(c))
+        engine.dialect.do_commit = watched
         return replace(
             services,
             evidence=Watched(services.evidence, "put", self),
