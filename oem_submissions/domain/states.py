@@ -47,6 +47,8 @@ MOVES: dict[State, frozenset[State]] = {
 
 BEFORE_CLICK = frozenset({S.READY, S.PREPARED})
 """In these states nothing was filed, provably: no durable `ARMED` exists since the claim was last `READY`."""
+UNDER_WAY = frozenset({S.READY, S.PREPARED, S.ARMED})
+"""In these states an attempt may be open: begun, and not ended."""
 FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})
 """In these states the filing exists and its reference is known."""
 LOOKED_UP = frozenset({S.OUTCOME_UNKNOWN, S.AWAITING_REFERENCE})

@@ -74,10 +74,19 @@ def acquire(connection: Connection, oem: str, dealer: str, run_id: str, worker: 
 
 
 def renew(connection: Connection, lease: Lease, seconds: float) -> Lease:
-    """Move the expiry on. Raises `LeaseLost` when the lease is not live any more: late is lost."""
+    """Move the expiry on. Raises `LeaseLost` when the lease is not live any more: late is lost.
+
+    The conditions are on the row itself, not in a subquery: when the update has waited for another's on the same row,
+    PostgreSQL judges the row anew, but a subquery by what it was before.
+    """
     row = connection.execute(
         update(leases)
-        .where(leases.c.lease_id == lease.lease_id, is_live(lease))
+        .where(
+            leases.c.lease_id == lease.lease_id,
+            leases.c.fencing_token == lease.fencing_token,
+            leases.c.released_at.is_(None),
+            leases.c.expires_at > _NOW,
+        )
         .values(expires_at=_NOW + timedelta(seconds=seconds))
         .returning(*leases.c)
     ).one_or_none()

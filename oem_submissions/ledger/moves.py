@@ -81,9 +81,13 @@ def is_past_the_click(connection: Connection, claim: Claim) -> bool:
 
 
 def has_artifacts(attempt: Attempt, *names: str) -> ColumnElement[bool]:
-    """A condition: these pieces of the attempt's evidence are durable."""
-    kept = select(func.count()).where(artifacts.c.attempt_id == attempt.attempt_id, artifacts.c.name.in_(names))
-    return kept.scalar_subquery() == len(names)
+    """A condition on the claim's row: these pieces of the attempt's evidence, of this very claim, are durable."""
+    kept = select(func.count()).where(
+        artifacts.c.attempt_id == attempt.attempt_id,
+        artifacts.c.claim_id == claims.c.claim_id,
+        artifacts.c.name.in_(names),
+    )
+    return kept.correlate(claims).scalar_subquery() == len(names)
 
 
 def on_attempt(connection: Connection, attempt: Attempt, **values: Any) -> None:

@@ -36,7 +36,7 @@ from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
 from oem_submissions.domain.outcomes import Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewAlert, NewClaim, Pins
-from oem_submissions.domain.states import LOOKED_UP, State, after_failed_attempt
+from oem_submissions.domain.states import LOOKED_UP, UNDER_WAY, State, after_failed_attempt
 from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
@@ -79,6 +79,8 @@ def ledger_engine(url: str) -> Engine:
 
 
 def _say_unavailable(context: ExceptionContext) -> None:
+    if context.is_pre_ping:
+        return  # a pooled connection that died with the server: the pool is just about to make a new one
     if isinstance(context.original_exception, psycopg.OperationalError):
         reason = str(context.original_exception).strip().splitlines()[0]
         raise LedgerUnavailable(
@@ -217,11 +219,14 @@ class Ledger(LedgerReader):
 
         We hold the account's only lease, so whatever is under way under an older token is nobody's: before the click it
         becomes `READY` again (within the budget), past it `OUTCOME_UNKNOWN`, and nothing clicks again. A look-up that
-        was under way is made again.
+        was under way is made again. Where the claim itself has left the attempt behind, only the attempt ends.
         """
         with self._engine.begin() as connection:
             moved = looks.abandoned(connection, lease)
         for claim, attempt in self.unfinished(lease):
+            if claim.state not in UNDER_WAY:  # corrected in the CRM before the click, to something that can't be filed
+                self.end_attempt(attempt, lease, f"Run {attempt.run_id} was lost; the claim is {claim.state} since.")
+                continue
             armed = claim.state is State.ARMED
             reason = ReasonCode.WORKER_LOST_POST_INTENT if armed else ReasonCode.WORKER_LOST_PRE_INTENT
             target = State.OUTCOME_UNKNOWN if armed else after_failed_attempt(reason, claim.attempts, self._budget)
@@ -322,9 +327,10 @@ class Ledger(LedgerReader):
             append_event(connection, attempt.claim_id, now, lease.worker, "sent", None, None, details, lease)
 
     def record_wire(self, attempt: Attempt, lease: Lease, wire: Wire, url: str) -> None:
-        """Note what came back, or that nothing did."""
+        """Note what came back, or that nothing did. Raises `LeaseLost` when another has taken the account over."""
         with self._engine.begin() as connection:
             now = database_now(connection)
+            self._fence(connection, lease)
             on_attempt(
                 connection,
                 attempt,
@@ -393,6 +399,15 @@ class Ledger(LedgerReader):
             ended = {"ended_at": now, "ended_as": to, "step": step, "reason": reason, "reason_text": text[:2000]}
             on_attempt(connection, attempt, **ended)
             return settled
+
+    def end_attempt(self, attempt: Attempt, lease: Lease, text: str) -> None:
+        """End an attempt whose claim was moved by another, before the click: the claim stays as it is now."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            self._fence(connection, lease)
+            on_attempt(connection, attempt, ended_at=now, reason_text=text[:2000])
+            details = {"text": text[:2000], "attempt": attempt.number}
+            append_event(connection, attempt.claim_id, now, lease.worker, "attempt_ended", None, None, details, lease)
 
     # --- held claims ----------------------------------------------------------------------------------------------
 

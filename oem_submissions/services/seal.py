@@ -19,7 +19,7 @@ from oem_submissions.domain.evidence import (
     BundleFacts,
     bundle_key,
 )
-from oem_submissions.domain.failures import SubmissionError
+from oem_submissions.domain.failures import StateConflict, SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, KeptArtifact
@@ -59,7 +59,9 @@ def seal_claims(
             continue
         try:
             _seal(claim, run_id, actor, ledger, evidence, bundle)
-        except (SubmissionError, EvidenceConflict, EvidenceUnavailable) as error:
+        except StateConflict as moved:
+            _log.info("claim %s: another run was faster: %s", claim.claim_id, moved)  # the same pieces, the same bundle
+        except (SubmissionError, EvidenceConflict, EvidenceMissing, EvidenceUnavailable) as error:
             _log.warning("claim %s: %s", claim.claim_id, error)
             unsealed.append(Unsealed(claim, str(error)))
     return unsealed

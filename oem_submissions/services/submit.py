@@ -15,7 +15,7 @@ from typing import assert_never
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact
-from oem_submissions.domain.failures import StepFailed, SubmissionError
+from oem_submissions.domain.failures import StateConflict, StepFailed, SubmissionError
 from oem_submissions.domain.outcomes import Filed, Outcome, Pending, Refused, Unknown
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, Lease
@@ -43,7 +43,10 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
     holder of the account's lease makes an armed one `OUTCOME_UNKNOWN`.
     """
     ledger, session, lease = work.ledger, work.session, work.lease
-    claim, attempt = ledger.start_attempt(claim, lease, work.portal.pins)
+    try:
+        claim, attempt = ledger.start_attempt(claim, lease, work.portal.pins)
+    except StateConflict:
+        return _as_it_is_now(claim, ledger)  # corrected in the CRM since it was read
     try:
         submission = submission_of(claim, work)  # payload and files, checked against their hashes once more
         form = session.prepare(submission)  # log in, fill, attach, read back, photograph; nothing is sent
@@ -53,6 +56,8 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
         claim = ledger.arm(claim, attempt, lease, work.click_seconds)  # durable before the click
     except SubmissionError as failure:
         return _failed_before_click(claim, attempt, failure, work)
+    except StateConflict as moved:
+        return _corrected_meanwhile(claim, attempt, moved, work)
 
     answer = session.submit(lambda wire: ledger.record_sent(attempt, lease, wire))  # the click: once, never raises
     ledger.record_wire(attempt, lease, answer.wire, answer.url)
@@ -198,7 +203,10 @@ def _dead_letter(
     claims: list[Claim], reason: ReasonCode, text: str, ledger: Ledger, lease: Lease, portal: Portal
 ) -> None:
     for untried in claims:
-        claim, attempt = ledger.start_attempt(untried, lease, portal.pins)
+        try:
+            claim, attempt = ledger.start_attempt(untried, lease, portal.pins)
+        except StateConflict:
+            continue  # corrected in the CRM since it was read: it is due again
         ledger.settle(claim, attempt, lease, State.DEAD, reason, text, "log in")
 
 
@@ -219,18 +227,19 @@ def _facts(form: Prepared) -> dict[str, object]:
 def _with_durable_evidence(
     outcome: Outcome, artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work
 ) -> Outcome:
-    """No success without proof: a filing whose evidence is not durable is held, not confirmed."""
+    """No verdict without proof: a filing, or a refusal, whose evidence is not durable is held."""
     missing = None
     try:
         keep(artifacts, claim, attempt, work)
     except SubmissionError as error:
         missing = error.text
-    if isinstance(outcome, Filed):
-        if not any(artifact.name == POST_CONFIRM for artifact in artifacts):
-            missing = "The picture of the confirmation is missing."
-        if missing:
-            text = f"The portal gave {outcome.reference.kind} {outcome.reference.value}, but: {missing}"
-            return Unknown(ReasonCode.POST_EVIDENCE_MISSING, text)
+    if not any(artifact.name == POST_CONFIRM for artifact in artifacts):
+        missing = missing or "The picture of the answer is missing."
+    if missing and isinstance(outcome, Filed):
+        text = f"The portal gave {outcome.reference.kind} {outcome.reference.value}, but: {missing}"
+        return Unknown(ReasonCode.POST_EVIDENCE_MISSING, text)
+    if missing and isinstance(outcome, Refused) and outcome.reason is not ReasonCode.DUPLICATE_AT_PORTAL:
+        return Unknown(ReasonCode.POST_EVIDENCE_MISSING, f"The portal refused it ({outcome.text}), but: {missing}")
     return outcome
 
 
@@ -243,4 +252,22 @@ def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionErro
     if failure.reason is ReasonCode.LEASE_LOST:
         raise failure
     target = after_failed_attempt(failure.reason, claim.attempts, work.attempts_budget)
-    return work.ledger.settle(claim, attempt, work.lease, target, failure.reason, failure.text, failure.step)
+    try:
+        return work.ledger.settle(claim, attempt, work.lease, target, failure.reason, failure.text, failure.step)
+    except StateConflict as moved:
+        return _corrected_meanwhile(claim, attempt, moved, work)
+
+
+def _corrected_meanwhile(claim: Claim, attempt: Attempt, moved: StateConflict, work: Work) -> Claim:
+    """The CRM's record was corrected while its form was filled: nothing was filed, the next attempt takes what it says.
+
+    Raises `LeaseLost` when it was not the CRM, but another worker that took the account over.
+    """
+    work.ledger.end_attempt(attempt, work.lease, f"The claim was changed before the click: {moved}")
+    return _as_it_is_now(claim, work.ledger)
+
+
+def _as_it_is_now(claim: Claim, ledger: Ledger) -> Claim:
+    current = ledger.claim(claim.claim_id)
+    assert current is not None
+    return current

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
 from oem_submissions.ports import Crm, CrmOutcome, CrmRecordConflict, CrmUnavailable, Ledger
 
 _log = logging.getLogger(__name__)
+_GOES = 3
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,37 @@ def sync_claims(
     for claim in claims:
         if not needs_telling(claim):
             continue
-        outcome = outcome_for(claim, desk_url)
         try:
-            if crm.read_outcome(claim.crm_record_id) != outcome:
-                crm.write_outcome(claim.crm_record_id, outcome)
-            if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
-                untold.append(Untold(claim, f"the record says {found}, not {outcome}"))
-                continue
-        except (CrmUnavailable, CrmRecordConflict) as error:
+            _tell(claim, run_id, actor, ledger, crm, desk_url)
+        except (CrmUnavailable, CrmRecordConflict, NotTaken) as error:
             _log.warning("claim %s: %s", claim.claim_id, error)
             untold.append(Untold(claim, str(error)))
-            continue
-        ledger.synced(claim, run_id, actor)
     return untold
+
+
+class NotTaken(Exception):
+    """The CRM's record, read back, does not say what was written, or the claim never stands still: one sentence."""
+
+
+def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm, desk_url: str) -> None:
+    """Write, read back, note. What was moved meanwhile is told anew: what we wrote may have covered something newer."""
+    for _ in range(_GOES):
+        outcome = outcome_for(claim, desk_url)
+        if crm.read_outcome(claim.crm_record_id) != outcome:
+            crm.write_outcome(claim.crm_record_id, outcome)
+        if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
+            raise NotTaken(f"the record says {found}, not {outcome}")
+        try:
+            ledger.synced(claim, run_id, actor)
+        except StateConflict:
+            current = ledger.claim(claim.claim_id)
+            assert current is not None
+            if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
+                return  # on its way again: it is told when it arrives
+            claim = current
+        else:
+            return
+    raise NotTaken(f"claim {claim.claim_id} was moved again and again while the CRM was told of it")
 
 
 def needs_telling(claim: Claim) -> bool:

@@ -79,18 +79,22 @@ class FakeSession:
             raise self.portal.failures.pop(0)
         self.submission = submission
         readback = (FieldReadback("repair_order", "RO", "x", "x", "public"),)
-        artifacts = (_artifact(PRE_SUBMIT, submission), _artifact(READBACK, submission))
+        artifacts = (artifact(PRE_SUBMIT, submission), artifact(READBACK, submission))
         return Prepared(readback, artifacts, "form", "http://portal/form", "fake 1", (1280, 800))
 
     def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
         assert self.submission is not None
         wire = Wire(sent_at=NOW, method="POST", path="/claims", body_sha256="0" * 64)
-        on_sent(wire)
+        try:
+            on_sent(wire)
+        except Exception as error:  # noqa: BLE001 - as the gate does: what is not durable may not leave
+            unknown = Unknown(ReasonCode.OUTCOME_UNKNOWN, f"Nothing left: {error}")
+            return Answer(unknown, Wire(blocked=1), (), "", "http://portal/form")
         outcome: Outcome
         refusal = self.portal.refuse(self.submission)
         if self.portal.lose_request:
             outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
-            return Answer(outcome, wire, (_artifact(REQUEST, self.submission),), "", "http://portal/form")
+            return Answer(outcome, wire, (artifact(REQUEST, self.submission),), "", "http://portal/form")
         if refusal is not None:
             outcome = Refused(self.portal.refusal, refusal, "HTTP 422")
         else:
@@ -100,7 +104,7 @@ class FakeSession:
         if self.portal.lose_reply:
             outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
         wire = replace(wire, responded_at=NOW, status=200)
-        artifacts = (_artifact(POST_CONFIRM, self.submission), _artifact(REQUEST, self.submission))
+        artifacts = (artifact(POST_CONFIRM, self.submission), artifact(REQUEST, self.submission))
         return Answer(outcome, wire, artifacts, "done", "http://portal/done")
 
     def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
@@ -108,12 +112,12 @@ class FakeSession:
         if self.portal.history_failures:
             raise self.portal.history_failures.pop(0)
         hits = self.portal.history(self.portal, submission)
-        artifacts = [_artifact(HISTORY, submission)]
+        artifacts = [artifact(HISTORY, submission)]
         found = None
         if control is not None and not hits:
             known = self.portal.history(self.portal, control.submission)
             found = any(isinstance(k.reference, Reference) and k.reference.value == control.reference for k in known)
-            artifacts.append(_artifact(CONTROL, control.submission))
+            artifacts.append(artifact(CONTROL, control.submission))
         return LookUp(tuple(hits), found, tuple(artifacts), "history", "http://portal/history")
 
 
@@ -124,7 +128,8 @@ def hit(number: str, differs: tuple[str, ...] = ()) -> Hit:
     return Hit({"Claim number": number}, Reference(number, "claim number", number, (0, len(number))), differs)
 
 
-def _artifact(name: str, submission: Submission) -> Artifact:
+def artifact(name: str, submission: Submission) -> Artifact:
+    """A piece of evidence that looks a little like one."""
     samples = evidence.artifacts()
     data = evidence.shot(name, (submission.claim_id,)) if name.endswith(".webp") else samples[name]
     return Artifact(name, "image/webp" if name.endswith(".webp") else "application/json", data, NOW)

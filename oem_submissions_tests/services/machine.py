@@ -1,0 +1,386 @@
+"""The state machine: workers, a health service, persons and an OEM, in any order, on a real ledger with a clock of ours.
+
+Whoever acts (a run, intake, the health service, a person) is a `Worker` that stops before every call to the outside. So
+a crash is a worker that is killed where it stands, a stopped process is one that nobody steps, and a zombie is one that
+is stepped again after another took its account over.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.evidence import HISTORY, Artifact
+from oem_submissions.domain.failures import LeaseLost, StateConflict
+from oem_submissions.domain.lease_log import overlaps
+from oem_submissions.domain.outcomes import Reference
+from oem_submissions.domain.records import Claim
+from oem_submissions.domain.states import State
+from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.ledger.chain import broken_links
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.services.bound import Services
+from oem_submissions.services.review import Said, Verdict, VerdictRefused, decide
+from oem_submissions.services.submit import Partition, TryAgain
+from oem_submissions.services.sync import same_standing
+from oem_submissions.settings import EnvironmentSecrets, read_settings
+from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.making import warranty_payload
+from oem_submissions_tests.services.invariants import Invariants, QuietCrm, QuietStore
+from oem_submissions_tests.services.simulated_oem import SLOWEST, Fate, SimulatedOem, WorkersPortal
+from oem_submissions_tests.services.stepping import PatientLedger, Stepped, SteppedLedger, Worker
+
+DEALERS = ("10234", "20777")
+DAYS = (date(2026, 11, 10), date(2026, 11, 11))
+PARTITIONS = [Partition("aurora", dealer, day.isoformat()) for dealer in DEALERS for day in DAYS]
+POINTS = (
+    "prepared", "arm", "record_sent", "let the request go", "take the answer", "record_wire", "confirm", "settle",
+    "begin_look", "look the claim up", "end_look", "absent", "confirm_late", "recover", "sealed", "write_outcome",
+    "synced",
+)  # fmt: skip
+"""Where a worker is stopped on purpose: what it would do next."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An adapter, as far as intake needs one."""
+
+    oem: str = "aurora"
+    claim_model: Any = WarrantyClaim
+    cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
+
+
+class MachineLedger:
+    """A real, empty ledger whose database has a clock that a test moves on."""
+
+    def __init__(self, url: str) -> None:
+        self._admin = psycopg.connect(url, autocommit=True)
+        name = self._admin.info.dbname
+        # What is not qualified is found here first: the ledger's SQL reads this clock, and nothing else is changed.
+        for statement in (
+            "CREATE SCHEMA machine",
+            "CREATE TABLE machine.passed (seconds double precision NOT NULL)",
+            "INSERT INTO machine.passed VALUES (0)",
+            "CREATE FUNCTION machine.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+            "'SELECT pg_catalog.clock_timestamp() + seconds * interval ''1 second'' FROM machine.passed'",
+            f"ALTER DATABASE {name} SET search_path = machine, pg_catalog, public",
+            f"ALTER DATABASE {name} SET synchronous_commit = off",  # no test here cuts the power
+        ):
+            self._admin.execute(statement)
+        tables = self._admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        self._tables = ", ".join(f"public.{table}" for (table,) in tables if table != "alembic_version")
+        self.engine = ledger_engine(url)
+        self.passed = 0.0
+
+    def empty(self) -> None:
+        """As new. Past the triggers that keep the log append-only."""
+        with self._admin.transaction():
+            self._admin.execute("SET LOCAL session_replication_role = replica")
+            self._admin.execute(f"TRUNCATE {self._tables} RESTART IDENTITY CASCADE")
+        self.passed = 0.0
+        self.tick(0.0)
+
+    def tick(self, seconds: float) -> None:
+        """The database's clock goes on."""
+        self.passed += seconds
+        self._admin.execute("UPDATE machine.passed SET seconds = %s", (self.passed,))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        self._admin.close()
+
+
+class Machine(RuleBasedStateMachine):
+    """What is tested. A mutant is a subclass that gives its workers a faulty part."""
+
+    world: MachineLedger
+    asks_the_ledger = True
+    """Whether all invariants are checked, or only I1, which the portal alone can tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.empty()
+        self.ledger = self.make_ledger()
+        self.oem = SimulatedOem(now=lambda: self.world.passed, left=lambda s: self.truths.request_leaves(s.claim_id))
+        self.crm, self.evidence = QuietCrm(), QuietStore()
+        self.truths = Invariants(Ledger(self.world.engine), self.evidence, self.crm, self.oem)
+        self.workers: list[Worker] = []
+        self.records: list[str] = []
+        self.spawned = 0
+        secret = {
+            f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_{dealer}_{part}": "x"
+            for dealer in DEALERS
+            for part in ("USERNAME", "PASSWORD")
+        }
+        self.services = Services(
+            settings=read_settings({}),
+            ledger=self.ledger,
+            crm=self.crm,
+            evidence=self.evidence,
+            secrets=EnvironmentSecrets(secret),
+            adapters={"aurora": Rules()},
+            portals=lambda _: nullcontext(None),  # type: ignore[arg-type, return-value]
+            bundle=build_bundle,
+        )
+
+    # --- parts that a mutant replaces ---
+
+    def make_ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger(self.world.engine)
+
+    def portal(self, pause: Callable[[str], None]) -> WorkersPortal:
+        """The portal as one worker reaches it."""
+        return WorkersPortal(self.oem, pause)
+
+    # --- claims ---
+
+    @initialize(count=st.integers(1, 3))
+    def begin(self, count: int) -> None:
+        for _ in range(count):
+            self._add(PARTITIONS[0])
+        self.services.take_in()
+
+    def _is_small(self) -> bool:
+        return len(self.records) < 6
+
+    @precondition(_is_small)
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def new_claim(self, partition: Partition) -> None:
+        self._add(partition)
+        if self.crm.unavailable is None and not self.evidence.is_down:
+            self.services.take_in()
+
+    def _add(self, partition: Partition) -> None:
+        number = len(self.records) + 1
+        self.records.append(f"REC{number:04d}")
+        self.crm.add(
+            self.records[-1],
+            oem="aurora",
+            dealer=partition.dealer,
+            claim_type="warranty",
+            due_on=date.fromisoformat(partition.period),
+            payload=warranty_payload(number, partition.dealer),
+        )
+
+    @rule(which=st.integers(0, 7), odometer=st.sampled_from([-1, 31_000, 32_000]))
+    def correct(self, which: int, odometer: int) -> None:
+        """A person corrects the record in the CRM; less than nothing on the odometer makes it no claim at all."""
+        self.crm.edit(self.records[which % len(self.records)], {"odometer": odometer})
+        if self.crm.unavailable is None and not self.evidence.is_down:
+            self.services.take_in()
+
+    # --- workers ---
+
+    def _spawn(self, kind: str, body: Callable[[Worker], object], *endings: type[Exception]) -> None:
+        self.spawned += 1
+        self.workers = [worker for worker in self.workers if not worker.ended]
+        self.workers.append(Worker(f"{kind}-{self.spawned}", body, endings))
+
+    def _services(self, worker: Worker, ledger: type[SteppedLedger]) -> Services:
+        return replace(
+            self.services,
+            ledger=ledger(self.ledger, worker),
+            crm=Stepped(self.crm, worker),
+            evidence=Stepped(self.evidence, worker),
+        )
+
+    def _has_room(self) -> bool:
+        return sum(not worker.ended for worker in self.workers) < 3
+
+    @precondition(_has_room)
+    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["begin", "the end", *POINTS]))
+    def start_run(self, partition: Partition, stops_at: str) -> None:
+        def run(worker: Worker) -> None:
+            services = self._services(worker, PatientLedger)
+            try:
+                services.submit(partition, worker.name, worker.name, self.portal(worker.pause))
+            except TryAgain:
+                pass  # the run goes on; the schedule comes back
+            services.seal(partition, worker.name, worker.name)
+            services.sync(partition, worker.name, worker.name)
+
+        self._spawn("run", run, LeaseLost)
+        self.workers[-1].run_until(stops_at)
+
+    @precondition(_has_room)
+    @rule()
+    def start_health(self) -> None:
+        self._spawn("health", lambda worker: self._services(worker, SteppedLedger).recover(worker.name), LeaseLost)
+
+    @precondition(_has_room)
+    @rule(which=st.integers(0, 7))
+    def start_person(self, which: int) -> None:
+        """Somebody looks at the portal, and says what they saw there."""
+        claim = self._pick(State.NEEDS_REVIEW, which)
+        if claim is None:
+            return
+        said = self._seen(claim)
+
+        def body(worker: Worker) -> None:
+            services = self._services(worker, SteppedLedger)
+            decide(claim, said, ledger=services.ledger, evidence=services.evidence)
+
+        self._spawn("person", body, VerdictRefused, StateConflict)
+
+    @rule(which=st.integers(0, 7))
+    def redrive(self, which: int) -> None:
+        if (claim := self._pick(State.DEAD, which)) is not None:
+            self.ledger.redrive(claim, "Ana")
+
+    def _pick(self, state: State, which: int) -> Claim | None:
+        found = self.ledger.all_claims(state=state)
+        return found[which % len(found)] if found else None
+
+    def _seen(self, claim: Claim) -> Said:
+        """The truth, as a careful person finds it: while something may be on its way, they can't tell."""
+        ours = [filing for filing in self.oem.filings if filing.key == claim.natural_key]
+        if self.oem.is_expected(claim.natural_key or "") or any(f.referenced_at > self.world.passed for f in ours):
+            return Said(Verdict.CANNOT_TELL, "Ana", "the OEM is still at it")
+        if not ours:
+            return Said(Verdict.NOT_FILED, "Ana", "asked the OEM")
+        number = ours[0].number
+        picture = Artifact(HISTORY, "image/webp", samples.shot(f"Ana saw {number}"), datetime(2026, 11, 10, tzinfo=UTC))
+        reference = Reference(number, "claim number", number, (0, len(number)))
+        return Said(Verdict.FILED, "Ana", "seen under Claim history", reference, picture)
+
+    def _alive(self) -> bool:
+        return any(not worker.ended for worker in self.workers)
+
+    def _worker(self, which: int) -> Worker:
+        alive = [worker for worker in self.workers if not worker.ended]
+        return alive[which % len(alive)]
+
+    @precondition(_alive)
+    @rule(which=st.integers(0, 5), steps=st.integers(1, 12))
+    def step(self, which: int, steps: int) -> None:
+        self._worker(which).step(steps)
+
+    @precondition(_alive)
+    @rule(which=st.integers(0, 5), point=st.sampled_from(POINTS))
+    def run_until(self, which: int, point: str) -> None:
+        self._worker(which).run_until(point)
+
+    @precondition(_alive)
+    @rule(which=st.integers(0, 5))
+    def finish(self, which: int) -> None:
+        self._worker(which).finish()
+
+    @precondition(_alive)
+    @rule(which=st.integers(0, 5), seconds=st.sampled_from([0, 61]))
+    def kill(self, which: int, seconds: int) -> None:
+        self._worker(which).kill()
+        self.tick(seconds)
+
+    @precondition(_alive)
+    @rule(which=st.integers(0, 5))
+    def heartbeat(self, which: int) -> None:
+        lease = self._worker(which).lease
+        if lease is not None:
+            try:
+                self.ledger.renew_lease(lease, self.services.settings.lease_seconds)
+            except LeaseLost:
+                pass  # as the heartbeat does: every write will find out
+
+    # --- the world ---
+
+    @rule(seconds=st.sampled_from([3, 61, 600, SLOWEST, 3700, 9 * 3600, 40 * 3600]))
+    def time_passes(self, seconds: int) -> None:
+        self.tick(seconds)
+
+    def tick(self, seconds: float) -> None:
+        """The clocks go on, and what had time to arrive, arrives."""
+        self.world.tick(seconds)
+        self.oem.land()
+
+    @rule(fate=st.sampled_from(Fate), listing_seconds=st.sampled_from([0, SLOWEST]))
+    def next_answer(self, fate: Fate, listing_seconds: int) -> None:
+        self.oem.fates.append(fate)
+        self.oem.listing_seconds = listing_seconds
+
+    @rule(what=st.sampled_from(["portal", "search", "evidence", "crm"]))
+    def outage(self, what: str) -> None:
+        """It begins, or ends."""
+        match what:
+            case "portal":
+                self.oem.is_down = not self.oem.is_down
+            case "search":
+                self.oem.finds_nothing = not self.oem.finds_nothing
+            case "evidence":
+                self.evidence.is_down = not self.evidence.is_down
+            case "crm":
+                self.crm.unavailable = None if self.crm.unavailable else "The CRM is down."
+
+    # --- what must hold ---
+
+    @invariant()
+    def everything_holds(self) -> None:
+        self.truths.check_filings()
+        if self.asks_the_ledger:
+            self.truths.check()
+
+    def teardown(self) -> None:
+        """L1: whatever happened, all comes to an end once the world is well again."""
+        for worker in self.workers:
+            worker.kill()
+        if sys.exc_info()[0] is not None or not self.asks_the_ledger:
+            return  # what is wrong is known already
+        self.oem.heal()
+        self.evidence.is_down, self.crm.unavailable = False, None
+        for _ in range(10):
+            self._one_round()
+            if self._is_over():
+                break
+        self.truths.check()
+        self._check_end()
+
+    def _one_round(self) -> None:
+        """Hours later: everybody who has something to do does it."""
+        self.tick(9 * 3600)
+        self.services.recover("health")
+        self.services.take_in()
+        for partition in PARTITIONS:
+            try:
+                self.services.submit(partition, "last-run", "last", self.portal(lambda _: None))
+            except TryAgain:
+                pass
+            self.services.seal(partition, "last-run", "last")
+            self.services.sync(partition, "last-run", "last")
+        for claim in self.ledger.all_claims(state=State.NEEDS_REVIEW):
+            decide(claim, self._seen(claim), ledger=self.ledger, evidence=self.evidence)
+        for claim in self.ledger.all_claims(state=State.DEAD):
+            if claim.natural_key is None:
+                self.crm.edit(claim.crm_record_id, {"odometer": 33_000})
+            else:
+                self.ledger.redrive(claim, "Ana")
+
+    def _is_over(self) -> bool:
+        return all(self._ended(claim) for claim in self.ledger.all_claims())
+
+    @staticmethod
+    def _ended(claim: Claim) -> bool:
+        return claim.state in (State.SYNCED, State.REJECTED) and claim.crm_version == claim.version
+
+    def _check_end(self) -> None:
+        found = self.ledger.all_claims()
+        assert len(found) == len(self.records), "L1: a record of the CRM has no claim"
+        for claim in found:
+            said = f"L1: claim {claim.claim_id} came to no end: {claim.state} {claim.reason} {claim.reason_text}"
+            assert self._ended(claim), said
+            assert claim.bundle_digest is not None, f"L1: claim {claim.claim_id} was never sealed"
+            told = self.crm.read_outcome(claim.crm_record_id)
+            assert same_standing(told, claim, self.services.settings.desk_url), f"L1: the CRM says {told} of {claim}"
+            assert broken_links(self.ledger.events(claim.claim_id)) == []
+        assert self.ledger.held_leases() == [], "a lease is held by nobody"
+        assert overlaps(self.ledger.lease_log()) == []
