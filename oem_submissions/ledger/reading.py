@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, Row, and_, func, or_, select
 
+from oem_submissions.domain.lease_log import LeaseEntry
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
@@ -32,6 +33,7 @@ from oem_submissions.ledger.tables import (
     dealers,
     enqueue_requests,
     events,
+    lease_log,
     ticks,
 )
 
@@ -232,6 +234,18 @@ class LedgerReader:
         """Leases that nobody released, run out or not, oldest first."""
         with self._engine.connect() as connection:
             return lease_sql.held_leases(connection)
+
+    def lease_log(self) -> list[LeaseEntry]:
+        """The append-only log of every account's leases, in the order it was written."""
+        columns = [lease_log.c[name] for name in LeaseEntry.__dataclass_fields__]
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).order_by(lease_log.c.entry))
+            return [LeaseEntry(**row._mapping) for row in rows]
+
+    def now(self) -> datetime:
+        """The database's clock: the only one that leases are judged by."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.clock_timestamp())).scalar_one()
 
     def captured_reference(self, claim_id: str) -> Reference | None:
         """The reference with the text that it was taken from."""

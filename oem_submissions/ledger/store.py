@@ -68,6 +68,8 @@ def ledger_engine(url: str) -> Engine:
 
 
 def _say_unavailable(context: ExceptionContext) -> None:
+    if context.is_pre_ping:
+        return  # a pooled connection that died with the server: the pool is just about to make a new one
     if isinstance(context.original_exception, psycopg.OperationalError):
         reason = str(context.original_exception).strip().splitlines()[0]
         raise LedgerUnavailable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.failures import LeaseLost, StateConflict
+from oem_submissions.domain.lease_log import overlaps
 from oem_submissions.domain.outcomes import Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, Lease
@@ -327,3 +329,32 @@ def take_over(ledger: Ledger) -> Lease:
 
 
 lease_on_next = take_over
+
+
+def test_after_the_database_was_restarted_the_next_question_is_answered(ledger: Ledger, database_url: str) -> None:
+    ledger.add_claim(new_claim())  # its connection goes back to the pool
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        ended = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    assert ended
+    assert len(ledger.all_claims()) == 1
+
+
+def test_the_lease_log_is_read_as_it_was_written(ledger: Ledger) -> None:
+    first = ledger.acquire_lease("aurora", "10234", "run-1", "host:1", 60)
+    assert first is not None
+    ledger.renew_lease(first, 60)
+    ledger.release_lease(first)
+    second = ledger.acquire_lease("aurora", "10234", "run-2", "host:2", 60)
+    assert second is not None
+    log = ledger.lease_log()
+    assert [(e.kind, e.fencing_token, e.worker) for e in log] == [
+        ("acquired", first.fencing_token, "host:1"),
+        ("renewed", first.fencing_token, "host:1"),
+        ("released", first.fencing_token, "host:1"),
+        ("acquired", second.fencing_token, "host:2"),
+    ]
+    assert log[0].at < ledger.now() < log[0].expires_at
+    assert overlaps(log) == []
