@@ -65,6 +65,8 @@ _PAUSE = (2.0, 7.0)
 """Seconds between two faults."""
 _A_TARGET_WITHIN = 15.0
 """Seconds that a fault waits for something to strike."""
+_FIRST_WORK_SECONDS = 180.0
+"""Until faults begin although nothing has been worked on yet."""
 _REST_SECONDS = 900.0
 """Until claims that have not come to rest are given up on."""
 _MUST_BE_NONE = (Wrong.TWICE, Wrong.SILENT, Wrong.UNKNOWN, Wrong.REFERENCE, Wrong.UNFINISHED, Wrong.OVERLAP)
@@ -75,6 +77,8 @@ class Tally:
     """What happened, for people and for the document."""
 
     struck: Counter[str] = field(default_factory=Counter)
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Set at a portal, until a request meets them."""
     missed: Counter[str] = field(default_factory=Counter)
     revived: Counter[str] = field(default_factory=Counter)
     """Processes that died without being struck, and were started again, as systemd or Kubernetes would."""
@@ -144,7 +148,7 @@ class Chaos:
         self._undo: list[tuple[float, str, Callable[[], None]]] = []
         self._tally = Tally()
         self._began = time.monotonic()
-        self._phase = "faults"
+        self._phase = "starting"
         self._batches = 0
         self._keys = {due.key for due in self._due()}
         self._asked = self._fed = self._looked = -_ASK_AGAIN
@@ -156,7 +160,12 @@ class Chaos:
     # --- the parts ---
 
     def rage(self) -> None:
-        """Faults, one after the other, while claims come due."""
+        """Faults, one after the other, while claims come due. They begin with the first worker's work."""
+        while not self._demo.ledger.held_leases() and self._elapsed() < _FIRST_WORK_SECONDS:
+            self._keep_going()
+            time.sleep(0.1)
+        self._began, self._phase = time.monotonic(), "faults"
+        self._asked = self._fed = self._looked = -_ASK_AGAIN
         strikes = plan(self._seed, _PAUSE)
         strike, at = next(strikes), 0.0
         while self._elapsed() < self._seconds:
@@ -204,9 +213,9 @@ class Chaos:
             "dead_letters": judgement.dead_letters,
             "crm_agrees": sum(self._crm_agrees(claim) for claim in claims),
             "reasons": judgement.reasons,
-            "faults": dict(sorted(self._tally.struck.items())),
-            "missed": dict(sorted(self._tally.missed.items())),
-            "revived": dict(sorted(self._tally.revived.items())),
+            "faults": _happened(self._tally.struck),
+            "missed": _happened(self._tally.missed),
+            "revived": _happened(self._tally.revived),
             "minutes": minutes,
             "seed": self._seed,
             "findings": [finding.sentence for finding in judgement.findings],
@@ -252,8 +261,8 @@ class Chaos:
                 self._tally.missed[name] += 1
                 self._say(f"{name} {strike.oem}: missed, {error}")
             return last_try
-        if not strike.fault.at_portal:
-            self._tally.struck[name] += 1
+        waits = strike.fault.at_portal
+        (self._tally.waiting if waits else self._tally.struck)[name] += 1
         if undo is not None:
             self._undo.append((self._elapsed() + undo.seconds, name, undo.act))
         self._say(f"{name} {strike.oem}: {strike.fault.does}")
@@ -291,7 +300,9 @@ class Chaos:
     def _count_portal_faults(self) -> None:
         fired = Counter(f["fault"] for f in self._demo.portals.faults() if f["fired"])
         fired.update(self._ground.bitten)
-        self._tally.struck.update({f.name: fired[f.name] for f in FAULTS if f.at_portal and fired[f.name]})
+        for name in (fault.name for fault in FAULTS if fault.at_portal):
+            self._tally.struck[name] += fired[name]
+            self._tally.missed[name] += self._tally.waiting[name] - fired[name]
 
     # --- looking ---
 
@@ -371,6 +382,10 @@ class Chaos:
         board.add_row("claims", "  ".join(f"{name} {count}" for name, count in counts.items()))
         board.add_row("faults", f"{self._tally.struck.total()} struck, {len(self._undo)} last, {self._tally.last}")
         return board
+
+
+def _happened(counts: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counts.items()) if count}
 
 
 def wrong_in(document: Mapping[str, Any]) -> list[str]:
