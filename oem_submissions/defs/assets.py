@@ -37,6 +37,8 @@ from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition, TryAgain
 
 CRM_INTAKE = AssetKey("crm_intake")
+WORKER = "worker"
+"""The tag by which a run says which process it is."""
 
 
 class NotSealed(Exception):
@@ -62,7 +64,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"due": In(Nothing)}, out=Out(Nothing), **common)
     def submit_claims(context: OpExecutionContext) -> None:
         """File the partition's due claims in the OEM's portal, each once. What was filed before is left alone."""
-        services, partition = _services(context), partition_of(context, _oem(context))
+        services, partition = _begin(context), partition_of(context, _oem(context))
         try:
             _submit(context, services, partition)
         except TryAgain as waiting:
@@ -76,7 +78,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"submitted": In(Nothing)}, out=Out(Nothing), **common)
     def seal_evidence(context: OpExecutionContext) -> None:
         """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
-        services, partition = _services(context), partition_of(context, _oem(context))
+        services, partition = _begin(context), partition_of(context, _oem(context))
         unsealed = services.seal(partition, context.run_id, worker_name())
         for item in unsealed:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -97,7 +99,7 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     @op(ins={"sealed": In(Nothing)}, out=Out(Nothing), **common)
     def sync_crm(context: OpExecutionContext) -> None:
         """Write status, reference and evidence link to each claim's CRM record, and read them back."""
-        services, partition = _services(context), partition_of(context, _oem(context))
+        services, partition = _begin(context), partition_of(context, _oem(context))
         untold = services.sync(partition, context.run_id, worker_name())
         for item in untold:
             context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
@@ -174,6 +176,11 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def worker_tag(run_id: str) -> str:
+    """Which process this run is. With the run's id, because a re-execution inherits the tags of the run before it."""
+    return f"{worker_name()}/{run_id}"
+
+
 def _oem(context: OpExecutionContext) -> str:
     """From the key of the asset that is being made.
 
@@ -182,7 +189,9 @@ def _oem(context: OpExecutionContext) -> str:
     return next(iter(context.assets_def.keys)).path[0]
 
 
-def _services(context: OpExecutionContext) -> Services:
+def _begin(context: OpExecutionContext) -> Services:
+    """The services; and the run says which process it is, so that it is noticed when that is gone."""
+    context.instance.add_run_tags(context.run_id, {WORKER: worker_tag(context.run_id)})
     services = context.resources.services
     assert isinstance(services, Services)
     return services

@@ -169,7 +169,7 @@ def lost_workers_sensor(jobs: dict[str, Any]) -> SensorDefinition:
             _fail_run(context.instance, worker.lease.run_id, worker.sentence())
         for oem, dealer in {(worker.lease.oem, worker.lease.dealer) for worker in lost}:
             requests += [
-                run_request(item, f"lost:{min(w.lease.lease_id for w in lost)}:{item.period}", jobs[oem].name)
+                run_request(item, f"lost:{lost[0].lease.lease_id}:{oem}:{dealer}:{item.period}", jobs[oem].name)
                 for item in services.due(oem, runs_under_way(context.instance, oem), [dealer])
             ]
         if not lost:

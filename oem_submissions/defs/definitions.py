@@ -18,6 +18,7 @@ from oem_submissions.defs.automation import (
     reconcile_unknowns_sensor,
 )
 from oem_submissions.defs.checks import VerifyBundle, partition_checks
+from oem_submissions.defs.dead_runs import dead_runs_sensor
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
 
@@ -39,6 +40,7 @@ def all_definitions(
             new_dealers_sensor(adapters),
             enqueue_requests_sensor(jobs),
             lost_workers_sensor(jobs),
+            dead_runs_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
         ],
         resources={"services": services},
