@@ -67,8 +67,10 @@ _A_TARGET_WITHIN = 15.0
 """Seconds that a fault waits for something to strike."""
 _FIRST_WORK_SECONDS = 180.0
 """Until faults begin although nothing has been worked on yet."""
-_REST_SECONDS = 900.0
-"""Until claims that have not come to rest are given up on."""
+_STILL_SECONDS = 300.0
+"""Without any change in the ledger, until claims that have not come to rest are given up on."""
+_REST_SECONDS = 1800.0
+"""Until they are given up on although something still changes."""
 _MUST_BE_NONE = (Wrong.TWICE, Wrong.SILENT, Wrong.UNKNOWN, Wrong.REFERENCE, Wrong.UNFINISHED, Wrong.OVERLAP)
 
 
@@ -191,13 +193,16 @@ class Chaos:
     def come_to_rest(self) -> None:
         """Until every claim rests and the CRM knows, or for as long as is reasonable."""
         self._phase = "coming to rest"
-        began = time.monotonic()
-        while time.monotonic() - began < _REST_SECONDS:
+        began = changed = time.monotonic()
+        seen: dict[str, int] = {}
+        while time.monotonic() - began < _REST_SECONDS and time.monotonic() - changed < _STILL_SECONDS:
             self._keep_going()
             if not self._moving():
                 return
+            if seen != (now := {claim.claim_id: claim.version for claim in self._claims}):
+                seen, changed = now, time.monotonic()
             time.sleep(0.5)
-        self._say(f"After {_REST_SECONDS:.0f} s this has not come to rest: {'; '.join(self._moving())}")
+        self._say(f"This has not come to rest: {'; '.join(self._moving())}")
 
     def document(self, minutes: float) -> dict[str, Any]:
         """The result. With findings, their evidence is kept in the home folder."""
