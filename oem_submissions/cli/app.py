@@ -125,7 +125,7 @@ def chaos(
 
     with chaos_home(home) as own:
         terminal.print(f"Starting a whole system in {own} …")
-        document = run_chaos(minutes, seed, own)
+        document = run_chaos(minutes, seed, own)  # whatever ends it early: the folder stays, and its name was printed
     wrong = wrong_in(document)
     document["evidence"] = str(own) if home or wrong else None
     if document["evidence"] is None:

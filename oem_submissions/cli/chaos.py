@@ -122,10 +122,8 @@ def run_chaos(minutes: float, seed: int, home: Path) -> dict[str, Any]:
     with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra) as demo:
         chaos = Chaos(demo, minutes * 60, seed)
         with Live(console=terminal, refresh_per_second=2, transient=True, get_renderable=chaos.board):
-            try:
-                chaos.rage()
-            finally:
-                chaos.put_right()
+            chaos.rage()
+            chaos.put_right()
             chaos.come_to_rest()
         return chaos.document(minutes)
 
@@ -153,6 +151,7 @@ class Chaos:
         self._phase = "starting"
         self._batches = 0
         self._keys = {due.key for due in self._due()}
+        self._records = set(demo.records)
         self._asked = self._fed = self._looked = -_ASK_AGAIN
         self._claims: list[Claim] = []
         self._log = demo.up.settings.home / "logs" / "chaos.log"
@@ -233,14 +232,15 @@ class Chaos:
     def _keep_going(self) -> None:
         self._end_faults()
         self._supervise()
+        ledger = self._demo.ledger
         if self._elapsed() - self._looked >= 1:
             self._looked = self._elapsed()
-            self._claims = self._demo.ledger.all_claims()
+            self._claims = ledger.all_claims()
         if self._elapsed() - self._asked >= _ASK_AGAIN:
             self._asked = self._elapsed()
             for oem in self._demo.services.adapters:
-                if self._demo.ledger.due_work(oem):
-                    self._demo.ledger.request_enqueue(oem, (), None, OPERATOR)
+                if ledger.due_work(oem):
+                    ledger.request_enqueue(oem, (), None, OPERATOR)
 
     def _feed(self) -> None:
         if sum(claim.state is State.READY for claim in self._claims) >= _HUNGRY:
@@ -253,7 +253,7 @@ class Chaos:
         named = [(key_of(r["claim_type"], r["dealer"], r["payload"]), r) for r in records]
         new = [(key, record) for key, record in named if key not in self._keys]  # chance may make a claim twice
         self._keys.update(key for key, _ in new)
-        self._demo.crm.seed([record for _, record in new])
+        self._records.update(self._demo.crm.seed([record for _, record in new]))
         self._say(f"{len(new)} more claims are due")
 
     def _strike(self, strike: Strike, last_try: bool) -> bool:
@@ -317,11 +317,12 @@ class Chaos:
     def _moving(self) -> list[str]:
         """What still has to happen before every claim rests; a sentence each."""
         ledger = self._demo.ledger
-        known = {claim.crm_record_id for claim in ledger.all_claims()}
-        moving = [f"record {due.record_id} was not taken in" for due in self._due() if due.record_id not in known]
+        claims = ledger.all_claims()
+        new = self._records - {claim.crm_record_id for claim in claims}
+        moving = [f"record {record} was not taken in" for record in sorted(new)]
         for oem in self._demo.services.adapters:
             moving += [f"{oem}/{work.dealer} {work.period} is due" for work in ledger.due_work(oem)]
-        moving += [f"claim {claim.claim_id} is {claim.state}" for claim in ledger.all_claims() if not rests(claim)]
+        moving += [f"claim {claim.claim_id} is {claim.state}" for claim in claims if not rests(claim)]
         return moving + [f"{lease.oem}/{lease.dealer} is held by {lease.worker}" for lease in ledger.held_leases()]
 
     def _due(self) -> list[Due]:
