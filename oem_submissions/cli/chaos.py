@@ -42,7 +42,7 @@ from oem_submissions.cli.stack import Process
 from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
-from oem_submissions.ports import CrmUnavailable
+from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
 from oem_submissions.settings import PREFIX, PROJECT, read_settings
 from oem_submissions.simulator.seed import seed_claims
 
@@ -232,6 +232,13 @@ class Chaos:
     def _keep_going(self) -> None:
         self._end_faults()
         self._supervise()
+        try:
+            self._look_and_ask()
+        except LedgerUnavailable as error:  # a busy machine brings its database back late
+            self._say(str(error))
+
+    def _look_and_ask(self) -> None:
+        """What the claims' states are, for the board; and that what is due is put in the queue."""
         ledger = self._demo.ledger
         if self._elapsed() - self._looked >= 1:
             self._looked = self._elapsed()
@@ -261,7 +268,7 @@ class Chaos:
         name = strike.fault.name
         try:
             undo = strike.fault.strike(self._ground, strike)
-        except (NothingToStrike, requests.RequestException, psutil.NoSuchProcess) as error:
+        except (NothingToStrike, LedgerUnavailable, requests.RequestException, psutil.NoSuchProcess) as error:
             if last_try:
                 self._tally.missed[name] += 1
                 self._say(f"{name} {strike.oem}: missed, {error}")
