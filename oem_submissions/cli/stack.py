@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
@@ -75,7 +77,6 @@ class Process:
         self.name, self.log = name, log
         self._command, self._environment, self._pipe = command, dict(environment), pipe
         self._log = log.open("ab")
-        self._sessions: list[int] = []
         self.start()
 
     def start(self) -> None:
@@ -89,7 +90,6 @@ class Process:
             stderr=self._log,
             start_new_session=True,
         )
-        self._sessions.append(self._child.pid)
 
     @property
     def running(self) -> bool:
@@ -110,7 +110,7 @@ class Process:
             )
 
     def kill(self, with_children: bool) -> None:
-        """SIGKILL: for the child alone, or for everything that it has started, too."""
+        """SIGKILL: for the child alone, whose own children are nobody's then, or for everything that it has started."""
         if with_children:
             self._signal_all(signal.SIGKILL)
         else:
@@ -138,12 +138,13 @@ class Process:
             self._child.stdout.close()
 
     def _signal_all(self, number: signal.Signals) -> None:
-        """To the sessions of all its lives: a child that was killed alone has left its own children behind."""
-        for session in self._sessions:
-            try:
-                os.killpg(session, number)
-            except ProcessLookupError:
-                pass
+        """To everything in the child's session, also after it died; but not to a stranger who has its id by now."""
+        if self._child.returncode is not None and psutil.pid_exists(self._child.pid):
+            return
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            pass
 
     def __enter__(self) -> Process:
         return self
