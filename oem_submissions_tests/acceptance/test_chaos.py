@@ -21,7 +21,9 @@ from oem_submissions.settings import PREFIX, PROJECT
 
 pytestmark = pytest.mark.timeout(900)
 
-MINUTES, SEED = "1", "26"
+MINUTES, SEED = "1", "1803"
+"""A seed whose first minute has many kinds of faults, but not `machine_lost`: Dagster gives a run that was lost while it
+was launched up only after five minutes. When the table of faults changes, look for another."""
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +78,8 @@ def test_nothing_is_filed_twice_nothing_is_silent_and_no_two_workers_shared_an_a
 def test_faults_really_struck(document: dict[str, Any]) -> None:
     struck = document["faults"]
     assert struck.keys() <= {fault.name for fault in FAULTS}
-    assert len(struck) >= 5
-    assert struck.get("worker_killed", 0) >= 1
+    assert len(struck) >= 4
+    assert struck.keys() >= {"worker_killed", "database_crash", "duplicate_ticks"}
 
 
 def test_the_portals_own_database_holds_every_filing_once(home: Path, document: dict[str, Any]) -> None:
