@@ -22,8 +22,8 @@ from oem_submissions.settings import PREFIX, PROJECT
 pytestmark = pytest.mark.timeout(900)
 
 MINUTES, SEED = "1", "1803"
-"""Its first minute has many kinds of faults, but not `machine_lost`: Dagster gives a run that was lost while it was being
-launched up only after five minutes. When the table of faults changes, look for another."""
+"""Its first minute has many kinds of faults, but not `machine_lost`: Dagster gives a run that was lost at its launch up
+only after five minutes. When the table of faults changes, look for another."""
 
 
 @pytest.fixture(scope="module")
