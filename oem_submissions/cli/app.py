@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -108,6 +109,33 @@ def up(simulate: Annotated[bool, typer.Option("--simulate", help="With simulated
             terminal.print(f"Simulator      {addresses.simulator}")
         terminal.print("Serving. Ctrl-C stops everything.")
         _wait_for_ctrl_c()
+
+
+@app.command()
+def chaos(
+    minutes: Annotated[float, typer.Option(min=0.1, help="Of faults; what it takes to come to rest is added.")] = 5,
+    seed: Annotated[int, typer.Option(help="Which faults, in which order, and which made-up claims.")] = 1,
+    home: Annotated[
+        Path | None, typer.Option(help="An empty folder to keep; else one that goes if all is well.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole system under random faults, judged by what the portals filed. Touches nothing of this installation."""
+    from oem_submissions.cli.chaos import chaos_home, chaos_table, run_chaos, wrong_in
+
+    with chaos_home(home) as own:
+        terminal.print(f"Starting a whole system in {own} …")
+        document = run_chaos(minutes, seed, own)  # whatever ends it early: the folder stays, and its name was printed
+    wrong = wrong_in(document)
+    document["evidence"] = str(own) if home or wrong else None
+    if document["evidence"] is None:
+        shutil.rmtree(own, ignore_errors=True)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print(chaos_table(document))
+    if wrong:
+        raise NotSo(f"Must be none and is not: {', '.join(wrong)}. The logs, and each claim's events, are in {own}.")
 
 
 @app.command()

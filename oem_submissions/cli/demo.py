@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from rich.table import Table
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.cli.stack import RunningStack, running_stack, simulator
+from oem_submissions.cli.stack import RunningStack, Simulated, running_stack, simulator
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
 from oem_submissions.ledger.store import Ledger
@@ -46,14 +46,21 @@ class Demo:
     crm: CrmAdmin
     records: tuple[str, ...]
     """The CRM records that were seeded."""
+    simulated: Simulated
 
 
 @contextmanager
-def running_demo(settings: Settings, seed: int, fault: str | None) -> Iterator[Demo]:
-    """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed."""
+def running_demo(
+    settings: Settings, seed: int, fault: str | None, extra: Mapping[str, str] | None = None
+) -> Iterator[Demo]:
+    """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed.
+
+    `extra` joins the environment of every process.
+    """
     with simulator(settings.home / "simulator", settings.home / "logs") as simulated:
-        portals, crm = SimulatorClient(simulated["http"]), CrmAdmin(simulated["http"])
-        environment = simulated_environment(simulated, seed)
+        http = simulated.addresses["http"]
+        portals, crm = SimulatorClient(http), CrmAdmin(http)
+        environment = {**simulated_environment(simulated.addresses, seed), **(extra or {})}
         for account in accounts(seed):
             portals.add_account(**account)
         records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date())))
@@ -64,10 +71,10 @@ def running_demo(settings: Settings, seed: int, fault: str | None) -> Iterator[D
             parts = {"secrets": secrets, "crm": wiring.salesforce(up.settings, secrets)}
             with wiring.build(up.settings, **parts) as services:
                 assert isinstance(services.ledger, Ledger)
-                yield Demo(up, services, services.ledger, portals, crm, records)
+                yield Demo(up, services, services.ledger, portals, crm, records, simulated)
 
 
-def simulated_environment(simulated: dict[str, str], seed: int) -> dict[str, str]:
+def simulated_environment(simulated: Mapping[str, str], seed: int) -> dict[str, str]:
     """The variables that lead to the simulator: portal and CRM addresses, and made-up credentials."""
     environment = {
         "SIMULATOR": simulated["http"],

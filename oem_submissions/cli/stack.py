@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
@@ -54,24 +56,45 @@ class RunningStack:
             process.check()
 
     processes: tuple[Process, ...] = ()
+    postgres: EmbeddedPostgres | None = None
+    """None when the database is somebody else's."""
+
+    def process(self, name: str) -> Process:
+        """One of them."""
+        return next(process for process in self.processes if process.name == name)
+
+    def wait_until_it_answers(self) -> None:
+        """Returns when webserver and desk answer. Raises `ConfigurationError`."""
+        for address in (f"{self.addresses.desk}/health", f"{self.addresses.dagster}/server_info"):
+            _wait_until_it_answers(address, self)
 
 
 class Process:
-    """A child in a session of its own, with its output in a log file."""
+    """A child in a session of its own, with its output in a log file. It can be ended and started again."""
 
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path, pipe: bool = False):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.name, self.log = name, log
+        self._command, self._environment, self._pipe = command, dict(environment), pipe
         self._log = log.open("ab")
+        self.start()
+
+    def start(self) -> None:
+        """Start the child, once more after it ended."""
         self._child = subprocess.Popen(  # noqa: S603 - our own programs, no shell
-            command,
-            env=dict(environment),
+            self._command,
+            env=self._environment,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if pipe else self._log,
+            stdout=subprocess.PIPE if self._pipe else self._log,
             stderr=self._log,
             start_new_session=True,
         )
+
+    @property
+    def running(self) -> bool:
+        """Whether the child lives."""
+        return self._child.poll() is None
 
     def first_line(self) -> str:
         """The first line on its standard output; empty when it died before."""
@@ -80,26 +103,44 @@ class Process:
 
     def check(self) -> None:
         """Raises `ConfigurationError` with the end of its log when it has died."""
-        if self._child.poll() is not None:
+        if not self.running:
             tail = self.log.read_text(errors="replace").strip().splitlines()[-3:]
             raise ConfigurationError(
                 f"{self.name} ended with code {self._child.returncode}: {' '.join(tail)} (all of it in {self.log})."
             )
 
-    def stop(self) -> None:
+    def kill(self, with_children: bool) -> None:
+        """SIGKILL: for the child alone, whose own children are nobody's then, or for everything that it has started."""
+        if with_children:
+            self._signal_all(signal.SIGKILL)
+        else:
+            self._child.kill()
+        self._ended()
+
+    def end(self) -> None:
         """End the child and whatever it started: asked first, then killed."""
-        self._signal(signal.SIGTERM)
+        self._signal_all(signal.SIGTERM)
         try:
             self._child.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             pass
-        self._signal(signal.SIGKILL)
+        self._signal_all(signal.SIGKILL)
+        self._ended()
+
+    def stop(self) -> None:
+        """End it for good."""
+        self.end()
+        self._log.close()
+
+    def _ended(self) -> None:
         self._child.wait()
         if self._child.stdout is not None:
             self._child.stdout.close()
-        self._log.close()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal_all(self, number: signal.Signals) -> None:
+        """To everything in the child's session, also after it died; but not to a stranger who has its id by now."""
+        if self._child.returncode is not None and psutil.pid_exists(self._child.pid):
+            return
         try:
             os.killpg(self._child.pid, number)
         except ProcessLookupError:
@@ -134,16 +175,37 @@ def usual_ports(home: Path, preferred: Mapping[str, int]) -> dict[str, int]:
     return ports
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """The simulated portals and CRM, as a process of their own that can go down and come back where it was."""
+
+    process: Process
+    addresses: Mapping[str, str]
+    """`http` and `https`, and the `ca` file."""
+
+    def start_again(self) -> None:
+        """Back on the same ports, with what was filed; returns when it answers."""
+        self.process.start()
+        _announced(self.process)
+
+
 @contextmanager
-def simulator(state: Path, logs: Path) -> Iterator[dict[str, str]]:
-    """The simulated portals and CRM as a process of their own: its `http` and `https` addresses and `ca` file."""
-    command = [sys.executable, "-m", "oem_submissions.simulator", "--port", "0", "--state", str(state)]
+def simulator(state: Path, logs: Path) -> Iterator[Simulated]:
+    """The simulated portals and CRM on two free ports."""
+    command = [sys.executable, "-m", "oem_submissions.simulator", "--state", str(state)]
+    command += ["--port", str(free_port(0)), "--https-port", str(free_port(0))]
     with Process("The simulator", command, os.environ, logs / "simulator.log", pipe=True) as process:
-        line = process.first_line()
-        if not line:
-            process.check()
-            raise ConfigurationError(f"The simulator did not say where it listens; see {process.log}.")
-        yield json.loads(line)
+        yield Simulated(process, _announced(process))
+
+
+def _announced(process: Process) -> dict[str, str]:
+    """Where it says that it listens."""
+    line = process.first_line()
+    if not line:
+        process.check()
+        raise ConfigurationError(f"{process.name} did not say where it listens; see {process.log}.")
+    addresses: dict[str, str] = json.loads(line)
+    return addresses
 
 
 def database_environment(settings: Settings, postgres: EmbeddedPostgres | None) -> dict[str, str]:
@@ -215,9 +277,8 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
             stack.enter_context(Process(name, command, environment, logs / f"{name}.log"))
             for name, command in commands.items()
         )
-        up = RunningStack(read_settings(environment), environment, addresses, processes)
-        for address in (f"{addresses.desk}/health", f"{addresses.dagster}/server_info"):
-            _wait_until_it_answers(address, up)
+        up = RunningStack(read_settings(environment), environment, addresses, processes, postgres)
+        up.wait_until_it_answers()
         yield up
 
 

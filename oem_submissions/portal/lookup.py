@@ -26,7 +26,10 @@ Values = Callable[[Form, Submission], dict[str, str]]
 def ask_history(
     walk: Walk, adapter: PortalAdapter, values_of: Values, submission: Submission, control: Control | None
 ) -> LookUp:
-    """What the history lists of the claim, and, when that is nothing, whether it lists the control."""
+    """What the history lists of the claim, and, when that is nothing, whether it lists the control.
+
+    Nothing is nothing only if the claim is listed neither before the control was found nor after.
+    """
     search = _Search(walk, adapter, values_of, submission, HISTORY)
     hits = search.hits()
     text, url = visible_text(walk.page), walk.page.url
@@ -37,6 +40,12 @@ def ask_history(
         isinstance(hit.reference, Reference) and hit.reference.value == control.reference and not hit.differs
         for hit in second.hits()
     )
+    if found:
+        # The history may have been broken for the first search and whole again for the control's: absence is only
+        # what was seen on both sides of it.
+        again = _Search(walk, adapter, values_of, submission, HISTORY)
+        if hits := again.hits():
+            return LookUp(hits, None, (again.shot(),), visible_text(walk.page), walk.page.url)
     return LookUp((), found, (search.shot(), second.shot()), text, url)
 
 

@@ -94,7 +94,7 @@ def routes(world: World) -> list[Route]:
 
     async def clear_faults(request: Request) -> Any:
         wanted = request.query_params.get("oem")
-        world.faults.clear(_oem(wanted) if wanted else None)
+        world.faults.clear(_oem(wanted) if wanted else None, request.query_params.get("fault"))
         return {}
 
     async def add_account(request: Request) -> Any:

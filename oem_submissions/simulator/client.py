@@ -81,9 +81,10 @@ class SimulatorClient:
         answer: dict[str, str] = self._call("GET", "/faults")["kinds"]
         return answer
 
-    def clear_faults(self, oem: str | None = None) -> None:
-        """Takes the faults of a portal away, or all."""
-        self._call("DELETE", "/faults", params={"oem": oem} if oem else {})
+    def clear_faults(self, oem: str | None = None, fault: str | None = None) -> None:
+        """Takes faults away: those of a portal, those of a name, both, or all."""
+        asked = {"oem": oem, "fault": fault}
+        self._call("DELETE", "/faults", params={name: value for name, value in asked.items() if value})
 
     def add_account(
         self, oem: str, dealer: str, username: str, password: str, dealer_name: str, totp_secret: str | None = None

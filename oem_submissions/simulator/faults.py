@@ -122,9 +122,10 @@ class Faults:
         """Every fault that is set, also the used-up ones."""
         return [Fault(**dict(row)) for row in self._database.rows("SELECT * FROM faults ORDER BY id")]
 
-    def clear(self, oem: str | None = None) -> None:
-        """Takes the faults of a portal away, or all."""
-        self._database.write("DELETE FROM faults WHERE ? IS NULL OR oem = ?", oem, oem)
+    def clear(self, oem: str | None = None, fault: str | None = None) -> None:
+        """Takes faults away: those of a portal, those of a name, both, or all."""
+        where = "(? IS NULL OR oem = ?) AND (? IS NULL OR fault = ?)"
+        self._database.write(f"DELETE FROM faults WHERE {where}", oem, oem, fault, fault)  # noqa: S608 - no foreign text
 
     def take(self, oem: str, name: str, texts: Iterable[str]) -> Fault | None:
         """The fault of that name that bites here, if one does; it has then fired once more."""

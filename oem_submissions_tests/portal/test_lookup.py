@@ -240,6 +240,21 @@ def test_an_empty_history_is_for_a_person_because_a_known_claim_is_missing_too(w
     assert "can't be relied on" in (ended.reason_text or "")
 
 
+def test_a_history_that_recovers_between_the_claim_and_the_known_one_does_not_prove_the_claim_absent(
+    world: World,
+) -> None:
+    world.add(1)
+    world.run()
+    claim = world.add(2)
+    world.simulator.client.set_fault("aurora", "lost_response", times=1)
+    world.run()
+    # The home page, the history and the search for the claim list nothing; from then on the history is whole again.
+    world.simulator.client.set_fault("aurora", "history_empty", times=3)
+    world.run()
+    assert [fault["fired"] for fault in world.simulator.client.faults() if fault["fault"] == "history_empty"] == [3]
+    assert (world.now(claim).state, world.filed, posts(world.simulator, "aurora")) == (State.CONFIRMED, 2, 2)
+
+
 def test_a_history_that_stays_broken_is_for_a_person(world: World) -> None:
     claim = world.add(1)
     world.simulator.client.set_fault("aurora", "lost_response", times=1)
