@@ -43,6 +43,7 @@ from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
 from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
+from oem_submissions.services.breaking import close, free_account
 from oem_submissions.settings import PREFIX, PROJECT, read_settings
 from oem_submissions.simulator.seed import seed_claims
 
@@ -245,9 +246,19 @@ class Chaos:
             self._claims = ledger.all_claims()
         if self._elapsed() - self._asked >= _ASK_AGAIN:
             self._asked = self._elapsed()
+            self._answer_alerts()
             for oem in self._demo.services.adapters:
                 if ledger.due_work(oem):
                     ledger.request_enqueue(oem, (), None, OPERATOR)
+
+    def _answer_alerts(self) -> None:
+        """The operator: a portal whose second probe would be long in coming is tried again, and so is an account."""
+        ledger = self._demo.ledger
+        for breaker in ledger.breakers():
+            if breaker.dealer is not None:
+                free_account(breaker.oem, breaker.dealer, OPERATOR, ledger)
+            elif breaker.tries > 1:
+                close(breaker, OPERATOR, ledger)
 
     def _feed(self) -> None:
         if sum(claim.state is State.READY for claim in self._claims) >= _HUNGRY:
