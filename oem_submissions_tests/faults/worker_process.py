@@ -22,6 +22,8 @@ from oem_submissions import wiring
 from oem_submissions.portal import runtime
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.packs import load_pack
+from oem_submissions.portal.runtime import BrowserRuntime
+from oem_submissions.portal.steps import Limits
 from oem_submissions.ports import Portal
 from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition
@@ -42,9 +44,9 @@ class Job:
     """Gets a line per write."""
     lease_seconds: float = 60.0
     click_seconds: float = 20.0
-    stops: tuple[str, ...] = ()
-    """Where it stops itself (SIGSTOP), once each, instead of dying: parts of a write's name, with "before " or "after "
-    in front."""
+    stops_at: str = ""
+    """Where it stops itself (SIGSTOP), once, instead of dying: a write's name, with "before " or "after " in front."""
+    standstill_seconds: float = 30.0
 
 
 class Strike:
@@ -52,7 +54,7 @@ class Strike:
 
     def __init__(self, job: Job) -> None:
         self._job, self._count = job, 0
-        self._stops = list(job.stops)
+        self._stops_at = job.stops_at
         self._log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.statement = ""
         """What the transaction under way is about: the event that it appends, or the table that it changes."""
@@ -71,9 +73,8 @@ class Strike:
     def _side(self, side: str, name: str, strikes: bool) -> None:
         if strikes:
             os.kill(os.getpid(), signal.SIGKILL)
-        for stop in [stop for stop in self._stops if f"{side} {name}".startswith(stop)]:
-            self._stops.remove(stop)
-            os.write(self._log, f"stopped {side} {name}\n".encode())
+        if self._stops_at == f"{side} {name}":
+            self._stops_at = ""
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def watch(self, services: Services) -> Services:
@@ -139,7 +140,13 @@ def work(job: Job) -> None:
     settings, secrets = settings_of(job), EnvironmentSecrets(job.environment)
     pack = load_pack(settings.selectors, job.partition.oem)
     runtime._checked.add((pack.digest, registry.adapter(job.partition.oem).digest))  # the goldens are not the subject
-    with wiring.build(settings, secrets=secrets, crm=wiring.salesforce(settings, secrets)) as plain:
+    limits = Limits(standstill_seconds=job.standstill_seconds)
+    parts = {
+        "secrets": secrets,
+        "crm": wiring.salesforce(settings, secrets),
+        "portals": lambda _: BrowserRuntime(registry.adapter, settings.selectors, settings.portal_urls, limits=limits),
+    }
+    with wiring.build(settings, **parts) as plain:
         strike = Strike(job)
         strike.watch_portal()
         services = strike.watch(plain)

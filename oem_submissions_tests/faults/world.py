@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from multiprocessing.process import BaseProcess
@@ -86,7 +88,8 @@ class World:
     def start(self, partition: Partition, **how: Any) -> Worker:
         """A worker begins its run."""
         log = self._folder / f"worker-{os.urandom(6).hex()}.log"
-        job = Job(**({"environment": self.environment, "partition": partition, "strike": 0, "after": False, "log": log} | how))
+        common = {"environment": self.environment, "partition": partition, "strike": 0, "after": False, "log": log}
+        job = Job(**(common | how))
         process = self._processes.Process(target=work, args=(job,), daemon=True)
         process.start()
         return Worker(process, log)
@@ -123,4 +126,22 @@ class Worker:
 
     def writes(self) -> list[str]:
         """What it wrote, by name, in order."""
-        return [line.split(" ", 1)[1] for line in self._log.read_text().splitlines() if not line.startswith("stopped")]
+        return [line.split(" ", 1)[1] for line in self._log.read_text().splitlines()]
+
+    def wait_until_stopped(self, seconds: float) -> None:
+        """Raises AssertionError when it does not stop itself by then."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", seconds, "the worker to stop itself")
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+def wait_for(happened: Callable[[], object], seconds: float, what: str) -> None:
+    """Until it has happened: asked again and again, for want of an event. Raises AssertionError when it takes longer."""
+    nothing, end = threading.Event(), time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"waited for {what}, for {seconds:.0f} s"
+        nothing.wait(0.05)

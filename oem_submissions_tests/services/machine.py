@@ -117,6 +117,7 @@ class Machine(RuleBasedStateMachine):
         self.truths = Invariants(Ledger(self.world.engine), self.evidence, self.crm, self.oem)
         self.workers: list[Worker] = []
         self.records: list[str] = []
+        self.claims: list[Claim] = []
         self.spawned = 0
         secret = {
             f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_{dealer}_{part}": "x"
@@ -215,16 +216,28 @@ class Machine(RuleBasedStateMachine):
         self.workers[-1].run_until(stops_at)
 
     @precondition(_has_room)
+    @rule(partition=st.sampled_from(PARTITIONS[:2]), dies_at=st.sampled_from(POINTS))
+    def start_run_that_dies(self, partition: Partition, dies_at: str) -> None:
+        self.start_run(partition, dies_at)
+        self.workers[-1].kill()
+        self.tick(61)
+
+    @precondition(_has_room)
     @rule()
     def start_health(self) -> None:
         self._spawn("health", lambda worker: self._services(worker, SteppedLedger).recover(worker.name), LeaseLost)
 
-    @precondition(_has_room)
+    def _is_for_people(self) -> bool:
+        return self._has_room() and any(claim.state in (State.NEEDS_REVIEW, State.DEAD) for claim in self.claims)
+
+    @precondition(_is_for_people)
     @rule(which=st.integers(0, 7))
     def start_person(self, which: int) -> None:
-        """Somebody looks at the portal, and says what they saw there."""
+        """Somebody looks at the portal, and says what they saw there; or redrives a dead letter."""
         claim = self._pick(State.NEEDS_REVIEW, which)
         if claim is None:
+            if (dead := self._pick(State.DEAD, which)) is not None:
+                self.ledger.redrive(dead, "Ana")
             return
         said = self._seen(claim)
 
@@ -233,11 +246,6 @@ class Machine(RuleBasedStateMachine):
             decide(claim, said, ledger=services.ledger, evidence=services.evidence)
 
         self._spawn("person", body, VerdictRefused, StateConflict)
-
-    @rule(which=st.integers(0, 7))
-    def redrive(self, which: int) -> None:
-        if (claim := self._pick(State.DEAD, which)) is not None:
-            self.ledger.redrive(claim, "Ana")
 
     def _pick(self, state: State, which: int) -> Claim | None:
         found = self.ledger.all_claims(state=state)
@@ -326,6 +334,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def everything_holds(self) -> None:
+        self.claims = self.ledger.all_claims()
         self.truths.check_filings()
         if self.asks_the_ledger:
             self.truths.check()

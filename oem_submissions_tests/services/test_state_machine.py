@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -59,7 +60,7 @@ class JournalsAfterTheClick(Ledger):
 
     def arm(self, claim: Claim, attempt: Attempt, lease: Lease, click_seconds: float) -> Claim:
         self.put_off = (claim, click_seconds)
-        return claim
+        return replace(claim, state=State.ARMED, version=claim.version + 1)
 
     def record_sent(self, attempt: Attempt, lease: Lease, wire: Wire) -> None:
         pass
