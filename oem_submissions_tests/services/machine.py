@@ -37,7 +37,7 @@ from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.invariants import Invariants, QuietCrm, QuietStore
-from oem_submissions_tests.services.simulated_oem import Fate, SimulatedOem, SLOWEST, WorkersPortal
+from oem_submissions_tests.services.simulated_oem import SLOWEST, Fate, SimulatedOem, WorkersPortal
 from oem_submissions_tests.services.stepping import PatientLedger, Stepped, SteppedLedger, Worker
 
 DEALERS = ("10234", "20777")
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         return sum(not worker.ended for worker in self.workers) < 3
 
     @precondition(_has_room)
-    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["begin", "the end", *POINTS]))
+    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["the end", "begin", *POINTS]))
     def start_run(self, partition: Partition, stops_at: str) -> None:
         def run(worker: Worker) -> None:
             services = self._services(worker, PatientLedger)
@@ -223,9 +223,10 @@ class Machine(RuleBasedStateMachine):
         self.tick(61)
 
     @precondition(_has_room)
-    @rule()
-    def start_health(self) -> None:
+    @rule(stops_at=st.sampled_from(["the end", "recover", "release_lease"]))
+    def start_health(self, stops_at: str) -> None:
         self._spawn("health", lambda worker: self._services(worker, SteppedLedger).recover(worker.name), LeaseLost)
+        self.workers[-1].run_until(stops_at)
 
     def _is_for_people(self) -> bool:
         return self._has_room() and any(claim.state in (State.NEEDS_REVIEW, State.DEAD) for claim in self.claims)
@@ -246,6 +247,7 @@ class Machine(RuleBasedStateMachine):
             decide(claim, said, ledger=services.ledger, evidence=services.evidence)
 
         self._spawn("person", body, VerdictRefused, StateConflict)
+        self.workers[-1].step()
 
     def _pick(self, state: State, which: int) -> Claim | None:
         found = self.ledger.all_claims(state=state)
