@@ -151,7 +151,7 @@ class Worker:
 
 
 def wait_for(happened: Callable[[], object], seconds: float, what: str) -> None:
-    """Until it has happened: asked again and again, for want of an event. Raises AssertionError when it takes longer."""
+    """Until it has happened: asked again and again, for want of an event. AssertionError when it takes longer."""
     nothing, end = threading.Event(), time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"waited for {what}, for {seconds:.0f} s"

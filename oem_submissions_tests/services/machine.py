@@ -1,4 +1,4 @@
-"""The state machine: workers, a health service, persons and an OEM, in any order, on a real ledger with a clock of ours.
+"""The state machine: workers, a health service, persons and an OEM, in any order, on a real ledger with our own clock.
 
 Whoever acts (a run, intake, the health service, a person) is a `Worker` that stops before every call to the outside. So
 a crash is a worker that is killed where it stands, a stopped process is one that nobody steps, and a zombie is one that

@@ -1,4 +1,4 @@
-"""An OEM's portal by the machine's clock: it files what arrives, lists it later, and knows whatever the services believe.
+"""An OEM's portal by the machine's clock: it files what arrives and lists it later, whatever the services believe.
 
 It refuses no second filing of a claim: that the services never send one is what is to be shown.
 """

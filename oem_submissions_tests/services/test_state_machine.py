@@ -33,7 +33,11 @@ QUICK = settings(
     suppress_health_check=list(HealthCheck),
 )
 """The same on every machine, and a failure is not made smaller: that takes minutes."""
-CHOSEN = settings() if settings.get_current_profile_name() == "thorough" else QUICK
+CHOSEN = (
+    settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    if settings.get_current_profile_name() == "thorough"
+    else QUICK
+)
 
 
 pytestmark = pytest.mark.timeout(0)  # the examples are counted, not the seconds
