@@ -9,11 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
 from oem_submissions.ledger.store import Ledger, ledger_engine
+
+settings.register_profile("thorough", max_examples=1000, stateful_step_count=60, deadline=None)
 
 
 @pytest.fixture(scope="session")

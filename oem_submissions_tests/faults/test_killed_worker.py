@@ -93,5 +93,16 @@ def check(lane: Lane, world: World, services: Services) -> None:
         bundle = services.evidence.get(f"bundles/{claim.claim_id}/{now.bundle_digest}.zip")
         assert verify_bundle(bundle).findings == (), side
     kinds = "; ".join(lane.writes)
-    for kind in ("lease", "PREPARED", "ARMED", "sent", "CONFIRMED", "put", "request POST", "SEALED", "write_outcome", "SYNCED"):
+    for kind in (
+        "lease",
+        "PREPARED",
+        "ARMED",
+        "sent",
+        "CONFIRMED",
+        "put",
+        "request POST",
+        "SEALED",
+        "write_outcome",
+        "SYNCED",
+    ):
         assert kind in kinds, f"the worker made no write like '{kind}': {lane.writes}"

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,19 +25,29 @@ from oem_submissions.ledger.tables import claims, leases
 from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import PREFIX, EnvironmentSecrets, read_settings
+from oem_submissions.simulator.client import SimulatorClient
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
-from oem_submissions.simulator.server import Simulator
 from oem_submissions_tests.faults.worker_process import Job, work
 from oem_submissions_tests.making import warranty_payload
 
 _FIRST_DAY = date(2026, 5, 1)
 
 
+@dataclass(frozen=True)
+class SimulatorProcess:
+    """Where the simulator runs."""
+
+    http_url: str
+    https_url: str
+    ca_path: Path
+    client: SimulatorClient
+
+
 class World:
     """Everything that outlives a worker."""
 
-    def __init__(self, simulator: Simulator, ledger: Ledger, database_url: str, folder: Path) -> None:
+    def __init__(self, simulator: SimulatorProcess, ledger: Ledger, database_url: str, folder: Path) -> None:
         self.simulator, self.ledger, self._folder = simulator, ledger, folder
         self.admin = CrmAdmin(simulator.http_url)
         self.admin.reset()
@@ -140,7 +151,7 @@ class Worker:
 
 
 def wait_for(happened: Callable[[], object], seconds: float, what: str) -> None:
-    """Until it has happened: asked again and again, for want of an event. Raises AssertionError when it takes longer."""
+    """Until it has happened: asked again and again, for want of an event. AssertionError when it takes longer."""
     nothing, end = threading.Event(), time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"waited for {what}, for {seconds:.0f} s"

@@ -209,6 +209,35 @@ def test_a_worker_lost_before_the_click_leaves_a_claim_that_is_tried_again(ledge
     assert ledger.attempts(claim.claim_id)[0].ended_at is not None
 
 
+def test_a_claim_that_was_corrected_to_nothing_under_a_lost_worker_stays_a_dead_letter(ledger: Ledger) -> None:
+    lease = lease_on(ledger, seconds=30, run="lost")
+    claim, _attempt = ledger.start_attempt(ledger.add_claim(new_claim()), lease, PINS)
+    invalid = new_claim(reason=ReasonCode.PAYLOAD_INVALID, reason_text="vin: wrong", natural_key=None)
+    dead = ledger.amend_claim(claim, invalid)
+    assert ledger.recover(take_over(ledger)) == []
+    assert ledger.claim(claim.claim_id) == dead
+    (attempt,) = ledger.attempts(claim.claim_id)
+    assert attempt.ended_at is not None
+
+
+def test_the_answer_that_a_worker_brings_after_it_was_taken_over_is_not_noted(ledger: Ledger) -> None:
+    lease = lease_on(ledger, seconds=30, run="lost")
+    claim, attempt = armed(ledger, lease)
+    take_over(ledger)
+    with pytest.raises(LeaseLost):
+        ledger.record_wire(attempt, lease, Wire(), "http://portal/done")
+    assert "no_response" not in [event.kind for event in ledger.events(claim.claim_id)]
+
+
+def test_one_claim_is_not_confirmed_with_the_evidence_of_another(ledger: Ledger) -> None:
+    lease = lease_on(ledger)
+    claim, attempt = armed(ledger, lease)
+    other, others = armed(ledger, lease, number=2)
+    ledger.keep_artifact(kept(other, others, POST_CONFIRM), lease)
+    with pytest.raises(LeaseLost, match="evidence is not durable"):
+        ledger.confirm(claim, others, lease, Reference("WC-1", "claim number", "WC-1", (0, 4)))
+
+
 def test_a_worker_lost_after_the_click_was_armed_leaves_a_held_claim(ledger: Ledger) -> None:
     armed(ledger, lease_on(ledger, seconds=30, run="lost"))
     (claim,) = ledger.recover(take_over(ledger))

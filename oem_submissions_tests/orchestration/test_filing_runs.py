@@ -401,33 +401,47 @@ def test_a_redriven_record_that_was_no_claim_is_read_again(everything: Everythin
     assert everything.take_in().refused == (claim.claim_id,)
 
 
+def tick(everything: Everything) -> list[RunRequest]:
+    """One evaluation of the schedule, always for the same moment."""
+    schedule = everything.defs.resolve_schedule_def("aurora_enqueue")
+    now = datetime(2026, 11, 10, 14, tzinfo=UTC)
+    with (
+        partition_loading_context(dynamic_partitions_store=everything.instance),
+        wiring.build(everything.settings, **everything.parts) as services,
+        build_schedule_context(
+            instance=everything.instance,
+            scheduled_execution_time=now,
+            resources={"services": services},
+            repository_def=everything.defs.get_repository_def(),
+        ) as context,
+    ):
+        return list(schedule.evaluate_tick(context).run_requests or ())
+
+
 def test_the_schedule_only_enqueues_and_what_is_under_way_is_not_enqueued_twice(everything: Everything) -> None:
     everything.add(1)
     everything.take_in()
-    schedule = everything.defs.resolve_schedule_def("aurora_enqueue")
-
-    def tick() -> list[RunRequest]:
-        now = datetime(2026, 11, 10, 14, tzinfo=UTC)
-        with (
-            partition_loading_context(dynamic_partitions_store=everything.instance),
-            wiring.build(everything.settings, **everything.parts) as services,
-            build_schedule_context(
-                instance=everything.instance,
-                scheduled_execution_time=now,
-                resources={"services": services},
-                repository_def=everything.defs.get_repository_def(),
-            ) as context,
-        ):
-            return list(schedule.evaluate_tick(context).run_requests or ())
-
-    (request,) = tick()
+    (request,) = tick(everything)
     assert request.partition_key == f"10234|{PERIOD}"
     assert {"oem": "aurora", "dealer": "10234", "period": PERIOD}.items() <= request.tags.items()
     assert everything.portal.log_ins == 0
     job = everything.defs.resolve_job_def("aurora_filing_job")
     everything.instance.create_run_for_job(job, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
-    assert tick() == []
+    assert tick(everything) == []
     assert everything.ledger.last_tick(OEM) is not None
+
+
+def test_a_schedule_that_fires_twice_for_one_tick_files_once(everything: Everything) -> None:
+    everything.add(1)
+    everything.take_in()
+    asked = [*tick(everything), *tick(everything)]  # none of the first one's runs is in the queue yet
+    assert [request.partition_key for request in asked] == [f"10234|{PERIOD}"] * 2
+    job = everything.defs.resolve_job_def("aurora_filing_job")
+    add_dealers(everything.instance, OEM, ["10234"])
+    for request in asked:
+        assert job.execute_in_process(partition_key=request.partition_key, instance=everything.instance).success
+    assert len(everything.portal.filed) == 1
+    assert everything.crm.writes("REC0001") == 1
 
 
 def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:

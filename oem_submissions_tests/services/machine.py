@@ -1,4 +1,4 @@
-"""The state machine: workers, a health service, persons and an OEM, in any order, on a real ledger with a clock of ours.
+"""The state machine: workers, a health service, persons and an OEM, in any order, on a real ledger with our own clock.
 
 Whoever acts (a run, intake, the health service, a person) is a `Worker` that stops before every call to the outside. So
 a crash is a worker that is killed where it stands, a stopped process is one that nobody steps, and a zombie is one that
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         return sum(not worker.ended for worker in self.workers) < 3
 
     @precondition(_has_room)
-    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["begin", "the end", *POINTS]))
+    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["the end", "begin", *POINTS]))
     def start_run(self, partition: Partition, stops_at: str) -> None:
         def run(worker: Worker) -> None:
             services = self._services(worker, PatientLedger)
@@ -223,9 +223,10 @@ class Machine(RuleBasedStateMachine):
         self.tick(61)
 
     @precondition(_has_room)
-    @rule()
-    def start_health(self) -> None:
+    @rule(stops_at=st.sampled_from(["the end", "recover", "release_lease"]))
+    def start_health(self, stops_at: str) -> None:
         self._spawn("health", lambda worker: self._services(worker, SteppedLedger).recover(worker.name), LeaseLost)
+        self.workers[-1].run_until(stops_at)
 
     def _is_for_people(self) -> bool:
         return self._has_room() and any(claim.state in (State.NEEDS_REVIEW, State.DEAD) for claim in self.claims)
@@ -246,6 +247,7 @@ class Machine(RuleBasedStateMachine):
             decide(claim, said, ledger=services.ledger, evidence=services.evidence)
 
         self._spawn("person", body, VerdictRefused, StateConflict)
+        self.workers[-1].step()
 
     def _pick(self, state: State, which: int) -> Claim | None:
         found = self.ledger.all_claims(state=state)

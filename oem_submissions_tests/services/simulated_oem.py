@@ -1,4 +1,4 @@
-"""An OEM's portal by the machine's clock: it files what arrives, lists it later, and knows whatever the services believe.
+"""An OEM's portal by the machine's clock: it files what arrives and lists it later, whatever the services believe.
 
 It refuses no second filing of a claim: that the services never send one is what is to be shown.
 """
@@ -33,7 +33,7 @@ from oem_submissions_tests.services.fakes import NOW, artifact, hit
 
 SETTLE_MINUTES = 60
 SLOWEST = 50 * 60
-"""Seconds from a request's leaving until the portal lists what it filed of it, at the most: within the settle window."""
+"""Seconds, at the most, from a request's leaving until the portal lists what it filed: within the settle window."""
 LETS_GO_WITHIN = 5
 """Seconds after SENT was noted: a request that is held up for longer, as in a stopped worker, never leaves."""
 
@@ -184,7 +184,9 @@ class WorkersSession:
             case Fate.CALLED_DUPLICATE:
                 return Refused(ReasonCode.DUPLICATE_AT_PORTAL, "A claim for this line exists.", "HTTP 409")
             case Fate.ARRIVES_LATE:
-                truth.on_the_way.append((truth.now() + SLOWEST / 2, min(truth.listing_seconds, SLOWEST / 2), submission))
+                truth.on_the_way.append(
+                    (truth.now() + SLOWEST / 2, min(truth.listing_seconds, SLOWEST / 2), submission)
+                )
                 return lost
             case Fate.REFERENCE_LATER:
                 truth.receive(submission, truth.listing_seconds, 10 * 3600)

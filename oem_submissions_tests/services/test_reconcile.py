@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -202,6 +202,32 @@ def test_a_claim_that_the_portal_called_a_duplicate_is_never_called_absent(
     claim = again(ledger, portal, evidence)
     assert (claim.state, claim.reason) == (State.NEEDS_REVIEW, ReasonCode.DUPLICATE_AT_PORTAL)
     assert len(portal.filed) == 1
+
+
+@pytest.mark.parametrize("hours", [-5, 5], ids=["behind", "ahead"])
+def test_a_workers_clock_that_is_wrong_decides_nothing(ledger: Ledger, evidence: MemoryStore, hours: int) -> None:
+    wrong = datetime.now(UTC) + timedelta(hours=hours)
+
+    class Skewed(FakeSession):
+        def submit(self, on_sent: Callable[..., None]) -> Answer:
+            answer = super().submit(on_sent)
+            responded_at = wrong if answer.wire.responded_at else None
+            wire = replace(answer.wire, sent_at=wrong, responded_at=responded_at)
+            artifacts = tuple(replace(artifact, captured_at=wrong) for artifact in answer.artifacts)
+            return replace(answer, wire=wire, artifacts=artifacts)
+
+    portal = FakePortal(session_type=Skewed)
+    known(ledger, portal, evidence)
+    held(ledger, portal, evidence, arrived=False)
+    run(ledger, portal, evidence)
+    assert "so soon after the click that proves nothing" in (first(ledger).reason_text or "")
+    claim = again(ledger, portal, evidence)
+    assert (claim.state, len(portal.filed)) == (State.CONFIRMED, 2)
+    claims = ledger.all_claims()
+    assert seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    for sealed in ledger.all_claims():
+        bundle = evidence.get(f"bundles/{sealed.claim_id}/{sealed.bundle_digest}.zip")
+        assert verify_bundle(bundle).findings == ()
 
 
 # --- doubtful ---

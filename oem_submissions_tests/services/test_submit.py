@@ -9,12 +9,13 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import FILED, HELD, State
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
+from oem_submissions.ports import EvidenceUnavailable, Prepared, Submission
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.health import recover_lost_workers
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.settings import EnvironmentSecrets
-from oem_submissions_tests.making import new_claim
-from oem_submissions_tests.services.fakes import FakePortal
+from oem_submissions_tests.making import new_claim, warranty_payload
+from oem_submissions_tests.services.fakes import FakePortal, FakeSession
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, expire_leases, run
 
 
@@ -67,6 +68,42 @@ def test_an_outage_is_retried_within_the_budget_then_a_dead_letter(ledger: Ledge
     (claim,) = run(ledger, portal)
     assert claim.state is State.CONFIRMED
     assert len(portal.filed) == 1
+
+
+def test_a_correction_while_the_form_is_filled_costs_an_attempt_and_files_what_is_right(ledger: Ledger) -> None:
+    for number in (1, 2):
+        ledger.add_claim(new_claim(number))
+    corrected = new_claim(payload=warranty_payload(odometer=31_000))
+
+    class Corrects(FakeSession):
+        def prepare(self, submission: Submission) -> Prepared:
+            ready = super().prepare(submission)
+            claim = ledger.claim(submission.claim_id)
+            assert claim is not None
+            if claim.payload["odometer"] == 20_001:
+                ledger.amend_claim(claim, corrected)
+            return ready
+
+    portal = FakePortal(session_type=Corrects)
+    with pytest.raises(TryAgain):
+        run(ledger, portal)
+    assert len(portal.filed) == 1, "the other claim was held up"
+    first, second = run(ledger, portal)
+    assert (first.state, second.state, len(portal.filed)) == (State.CONFIRMED, State.CONFIRMED, 2)
+    assert [attempt.ended_at is not None for attempt in ledger.attempts(first.claim_id)] == [True, True]
+
+
+def test_a_refusal_whose_evidence_is_not_durable_is_held(ledger: Ledger) -> None:
+    class Full(MemoryStore):
+        def put(self, key: str, data: bytes) -> None:
+            if "post_confirm" in key:
+                raise EvidenceUnavailable("The disk is full.")
+            super().put(key, data)
+
+    ledger.add_claim(new_claim())
+    (claim,) = run(ledger, FakePortal(refuse=lambda _: "odometer too high"), Full())
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.POST_EVIDENCE_MISSING)
+    assert "odometer too high" in (claim.reason_text or "")
 
 
 @pytest.mark.parametrize("reason", [ReasonCode.SELECTOR_NOT_FOUND, ReasonCode.FIELD_READBACK_MISMATCH])
