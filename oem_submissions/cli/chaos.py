@@ -38,7 +38,7 @@ from oem_submissions.cli.chaos_faults import (
 from oem_submissions.cli.chaos_judge import Due, Evidence, Judgement, Wrong, judge, key_of, rests
 from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.cli.stack import Process
+from oem_submissions.cli.stack import Process, free_port
 from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
@@ -119,6 +119,8 @@ def run_chaos(minutes: float, seed: int, home: Path) -> dict[str, Any]:
     """The document of a whole run. `minutes` of faults; setting up and coming to rest take their own time."""
     extra = {f"{PREFIX}{name}": value for name, value in _PATIENCE.items()}
     extra[f"{PREFIX}SELECTORS"] = str(_impatient_packs(home))
+    # Not the usual ports: they are somebody's, or another run takes them at the same moment.
+    (home / "ports.json").write_text(json.dumps({name: free_port(0) for name in ("dagster", "desk")}))
     with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra) as demo:
         chaos = Chaos(demo, minutes * 60, seed)
         with Live(console=terminal, refresh_per_second=2, transient=True, get_renderable=chaos.board):
