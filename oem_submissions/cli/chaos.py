@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -90,14 +91,13 @@ class Tally:
 @contextmanager
 def chaos_home(home: Path | None) -> Iterator[Path]:
     """A data folder of this run's own, and no process of it left behind."""
-    import tempfile
-
     own = Path(tempfile.mkdtemp(prefix="oem-submissions-chaos-")) if home is None else home.resolve()
     if home is not None and own.exists() and any(own.iterdir()):
         raise NotSo(f"{own} is not empty: chaos needs a folder of its own.")
     own.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(PREFIX) or name == "DAGSTER_HOME"]:
-        del os.environ[name]  # nothing of a real installation may be reached from here
+        if name != f"{PREFIX}BROWSER":
+            del os.environ[name]  # nothing of a real installation may be reached from here
     try:
         yield own
     finally:
