@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,7 @@ from oem_submissions.cli.chaos_faults import (
 from oem_submissions.cli.chaos_judge import Due, Evidence, Judgement, Wrong, judge, key_of, rests
 from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.cli.stack import Process
+from oem_submissions.cli.stack import Process, free_port
 from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
@@ -91,14 +92,13 @@ class Tally:
 @contextmanager
 def chaos_home(home: Path | None) -> Iterator[Path]:
     """A data folder of this run's own, and no process of it left behind."""
-    import tempfile
-
     own = Path(tempfile.mkdtemp(prefix="oem-submissions-chaos-")) if home is None else home.resolve()
     if home is not None and own.exists() and any(own.iterdir()):
         raise NotSo(f"{own} is not empty: chaos needs a folder of its own.")
     own.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(PREFIX) or name == "DAGSTER_HOME"]:
-        del os.environ[name]  # nothing of a real installation may be reached from here
+        if name != f"{PREFIX}BROWSER":
+            del os.environ[name]  # nothing of a real installation may be reached from here
     try:
         yield own
     finally:
@@ -120,6 +120,8 @@ def run_chaos(minutes: float, seed: int, home: Path) -> dict[str, Any]:
     """The document of a whole run. `minutes` of faults; setting up and coming to rest take their own time."""
     extra = {f"{PREFIX}{name}": value for name, value in _PATIENCE.items()}
     extra[f"{PREFIX}SELECTORS"] = str(_impatient_packs(home))
+    # Not the usual ports: they are somebody's, or another run takes them at the same moment.
+    (home / "ports.json").write_text(json.dumps({name: free_port(0) for name in ("dagster", "desk")}))
     with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra) as demo:
         chaos = Chaos(demo, minutes * 60, seed)
         with Live(console=terminal, refresh_per_second=2, transient=True, get_renderable=chaos.board):

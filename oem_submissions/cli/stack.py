@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -75,14 +76,14 @@ class Process:
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str], log: Path, pipe: bool = False):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.name, self.log = name, log
-        self._command, self._environment, self._pipe = command, dict(environment), pipe
+        self.command, self._environment, self._pipe = command, dict(environment), pipe
         self._log = log.open("ab")
         self.start()
 
     def start(self) -> None:
         """Start the child, once more after it ended."""
         self._child = subprocess.Popen(  # noqa: S603 - our own programs, no shell
-            self._command,
+            self.command,
             env=self._environment,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
@@ -184,18 +185,28 @@ class Simulated:
     """`http` and `https`, and the `ca` file."""
 
     def start_again(self) -> None:
-        """Back on the same ports, with what was filed; returns when it answers."""
-        self.process.start()
-        _announced(self.process)
+        """Back on the same ports, with what was filed; returns when it answers. Raises `ConfigurationError`."""
+        for last in (False, False, True):
+            self.process.start()
+            try:
+                _announced(self.process)
+            except ConfigurationError:
+                if last:
+                    raise
+                time.sleep(1)  # somebody's connection has the port for a moment
+            else:
+                return
 
 
 @contextmanager
 def simulator(state: Path, logs: Path) -> Iterator[Simulated]:
     """The simulated portals and CRM on two free ports."""
     command = [sys.executable, "-m", "oem_submissions.simulator", "--state", str(state)]
-    command += ["--port", str(free_port(0)), "--https-port", str(free_port(0))]
     with Process("The simulator", command, os.environ, logs / "simulator.log", pipe=True) as process:
-        yield Simulated(process, _announced(process))
+        addresses = _announced(process)
+        http, https = (str(urlsplit(addresses[scheme]).port) for scheme in ("http", "https"))
+        process.command = [*command, "--port", http, "--https-port", https]
+        yield Simulated(process, addresses)
 
 
 def _announced(process: Process) -> dict[str, str]:

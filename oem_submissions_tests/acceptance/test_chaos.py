@@ -19,7 +19,7 @@ import pytest
 from oem_submissions.cli.chaos_faults import FAULTS, processes_of
 from oem_submissions.settings import PREFIX, PROJECT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 MINUTES, SEED = "1", "1803"
 """Its first minute has many kinds of faults, but not `machine_lost`: Dagster gives a run that was lost at its launch up
@@ -45,7 +45,7 @@ def ended(home: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=800,
+        timeout=1700,
     )
 
 
