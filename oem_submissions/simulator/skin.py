@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from oem_submissions.simulator.accounts import IDLE_SECONDS, Account, Accounts, Session
 from oem_submissions.simulator.clock import Clock
-from oem_submissions.simulator.connections import NoAnswer, ResetConnection
+from oem_submissions.simulator.connections import NoAnswer, ResetConnection, delay
 from oem_submissions.simulator.database import Database
 from oem_submissions.simulator.faults import Fault, Faults
 from oem_submissions.simulator.journal import Journal
@@ -178,7 +178,7 @@ class Skin:
         async def endpoint(request: Request) -> Response:
             visit = await self._visit(request)
             if slow := visit.fault("slow"):
-                await asyncio.sleep(slow.duration)
+                await delay(request, slow.duration)
             if visit.fault("maintenance"):
                 return self.maintenance(visit)
             if needs_session and (visit.session is None or visit.session.stage != "in"):

@@ -57,6 +57,12 @@ class NewFiling:
     post_id: int | None = None
 
 
+def business_key(rules: type[Rules], kind: str, dealer: str, fields: Mapping[str, str]) -> str:
+    """What makes two filings the same claim."""
+    values = {"dealer": dealer, **fields}
+    return "|".join([kind, *(values.get(name, "").strip().upper() for name in rules.kinds[kind])])
+
+
 @dataclass(frozen=True)
 class Filing:
     """A claim that the portal holds."""
@@ -96,11 +102,8 @@ class Truth:
         """By OEM."""
         self.submit_paths = {path: oem for oem, rules in portals.items() for path in rules.submit_paths}
 
-    def business_key(self, new: NewFiling) -> str:
-        """What makes two filings the same claim."""
-        values = {"dealer": new.dealer, **new.fields}
-        names = self.portals[new.oem].kinds[new.kind]
-        return "|".join([new.kind, *(values.get(name, "").strip().upper() for name in names)])
+    def _business_key(self, new: NewFiling) -> str:
+        return business_key(self.portals[new.oem], new.kind, new.dealer, new.fields)
 
     def count_post(self, oem: str, path: str) -> int:
         """Notes that a POST to a submit path arrived; returns its number."""
@@ -113,7 +116,7 @@ class Truth:
     def file(self, new: NewFiling, *, reference_later: bool = False, copies: int = 1) -> list[Filing]:
         """Files a claim, `copies` times for a portal that processes twice, all in one transaction."""
         now = self._clock.now()
-        ids, business_key = [], self.business_key(new)
+        ids, business_key = [], self._business_key(new)
         with self._database.transaction() as connection:
             for _ in range(copies):
                 reference = None if reference_later else self._next(connection, new.oem, new.kind, now)
@@ -151,7 +154,7 @@ class Truth:
         """The first filing for the same business key."""
         row = self._database.row(
             "SELECT * FROM filings WHERE oem = ? AND business_key = ? ORDER BY id LIMIT 1",
-            new.oem, self.business_key(new),
+            new.oem, self._business_key(new),
         )  # fmt: skip
         return _filing(row) if row else None
 
