@@ -20,7 +20,7 @@ from oem_submissions.conformance.trial import Trial, begin
 from oem_submissions.conformance.verdict import judge, what_happened
 from oem_submissions.domain.failures import ConfigurationError
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 HIDDEN = "••••••"
 
 
@@ -60,12 +60,17 @@ def chosen(names: Sequence[str]) -> list[Scenario]:
 def run_suite(
     stage: Stage, scenarios: Sequence[Scenario], folder: Path, on_begin: Callable[[Scenario], None] = lambda _: None
 ) -> Iterator[Result]:
-    """What each scenario came to, as soon as it is known. `folder` takes the evidence of failures."""
+    """What each scenario came to, as soon as it is known. `folder` takes the evidence of failures.
+
+    An adapter that can't file where nothing is wrong ends it: all others would fail for the same cause.
+    """
     for scenario in scenarios:
         on_begin(scenario)
         began = time.monotonic()
         result = _run(stage, scenario, folder)
         yield Result(**{**vars(result), "seconds": round(time.monotonic() - began, 1)})
+        if scenario is SCENARIOS[0] and result.outcome is Outcome.FAILED:
+            return
 
 
 def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
@@ -80,13 +85,13 @@ def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
     number = SCENARIOS.index(scenario) + 1
     kinds = subject.adapter.claim_types()
     kind = scenario.kind(subject) if scenario.kind else kinds[number % len(kinds)]
-    with _logged() as lines, begin(stage, number, kind) as trial:
+    with _logged() as log_lines, begin(stage, number, kind) as trial:
         problems = _acted_out(trial, scenario)
         happened = what_happened(trial)
-        problems = problems or judge(trial, expected)
+        problems = [*dict.fromkeys(log_lines.skin_broke), *(problems or judge(trial, expected))]
         if not problems:
             return Result(scenario.name, scenario.portal, wanted, happened, Outcome.PASSED)
-        where = _keep(trial, scenario, wanted, happened, problems, lines, folder)
+        where = _keep(trial, scenario, wanted, happened, problems, log_lines.lines, folder)
     return Result(scenario.name, scenario.portal, wanted, happened, Outcome.FAILED, tuple(problems), where)
 
 
@@ -94,7 +99,7 @@ def _acted_out(trial: Trial, scenario: Scenario) -> list[str]:
     try:
         play(trial, scenario)
     except Exception as error:
-        _log.exception("The scenario broke off")
+        log.exception("The scenario broke off")
         return [f"The scenario broke off: {type(error).__name__}: {error}"]
     return []
 
@@ -102,27 +107,38 @@ def _acted_out(trial: Trial, scenario: Scenario) -> list[str]:
 # --- the evidence of a failure ---
 
 
+class _Lines(logging.Handler):
+    """Keeps what is logged, and why the skin broke if it did: then a failure is not the adapter's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.lines: list[str] = []
+        self.skin_broke: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+        if record.name == "uvicorn.error" and record.exc_info and (error := record.exc_info[1]) is not None:
+            self.skin_broke.append(f"The skin broke: {type(error).__name__}: {error}")
+
+
 @contextmanager
-def _logged() -> Iterator[list[str]]:
-    """The log's lines, instead of on the terminal."""
-    lines: list[str] = []
-
-    class Keeper(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    keeper = Keeper()
-    keeper.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("oem_submissions")
-    before = (logger.level, logger.propagate)
-    logger.addHandler(keeper)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+def _logged() -> Iterator[_Lines]:
+    """Our log's and the simulator's lines, instead of on the terminal."""
+    kept = _Lines()
+    loggers = [logging.getLogger(name) for name in ("oem_submissions", "uvicorn.error")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(kept)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
     try:
-        yield lines
+        yield kept
     finally:
-        logger.removeHandler(keeper)
-        logger.level, logger.propagate = before
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(kept)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def _keep(

@@ -103,11 +103,11 @@ def warranty(chance: random.Random, dealer: str, today: date, repair: Repair) ->
         "labour_amount": _money(Decimal(hours) * chance.choice((128, 141, 156))),
         "technician": f"T{chance.randint(1_000, 9_999)}",
     }
-    files = [_file("odometer.jpg", "photo", photo("JPEG", f"{payload['odometer']} mi", chance.random()))]
+    files = [file_of("odometer.jpg", "photo", photo("JPEG", f"{payload['odometer']} mi", chance.random()))]
     if chance.random() < 0.6:
-        files.append(_file("failed-part.png", "photo", photo("PNG", parts[0][0], chance.random())))
+        files.append(file_of("failed-part.png", "photo", photo("PNG", parts[0][0], chance.random())))
     lines = [f"Repair order {order}", complaint, cause, correction]
-    files.append(_file(f"{order}.pdf", "invoice", document("REPAIR ORDER", lines)))
+    files.append(file_of(f"{order}.pdf", "invoice", document("REPAIR ORDER", lines)))
     return payload, files
 
 
@@ -143,10 +143,10 @@ def coop(chance: random.Random, dealer: str, today: date, vendor: str, activity:
         f"{activity} campaign for dealer {dealer}",
         f"Total USD {cost:.2f}",
     ]
-    files = [_file(f"invoice-{invoice}.pdf", "invoice", document(vendor, lines))]
+    files = [file_of(f"invoice-{invoice}.pdf", "invoice", document(vendor, lines))]
     kind, ending = chance.choice((("JPEG", "jpg"), ("PNG", "png")))
     proof = photo(kind, f"{activity} {day}", chance.random())
-    files.append(_file(f"proof-{activity}.{ending}", "proof_of_performance", proof))
+    files.append(file_of(f"proof-{activity}.{ending}", "proof_of_performance", proof))
     return payload, files
 
 
@@ -176,12 +176,13 @@ def incentive(chance: random.Random, report: dict[str, Any]) -> Made:
     same = {key: report[key] for key in ("dealer_code", "vin", "sale_date", "customer_name")}
     payload = {"claim_type": "incentive", **same, "programme": programme, "amount": amount}
     lines = [f"Vehicle {report['vin']}", f"Sold on {report['sale_date']}", f"Buyer {report['customer_name']}"]
-    return payload, [_file(f"bill-of-sale-{programme}.pdf", "bill_of_sale", document("BILL OF SALE", lines))]
+    return payload, [file_of(f"bill-of-sale-{programme}.pdf", "bill_of_sale", document("BILL OF SALE", lines))]
 
 
 def _money(amount: Decimal) -> str:
     return str(amount.quantize(Decimal("0.01")))
 
 
-def _file(name: str, kind: str, content: bytes) -> dict[str, Any]:
+def file_of(name: str, kind: str, content: bytes) -> dict[str, Any]:
+    """A file as the CRM takes it."""
     return {"name": name, "kind": kind, "content": base64.b64encode(content).decode()}

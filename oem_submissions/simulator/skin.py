@@ -6,7 +6,6 @@ with. Its pages, checks and words live in its own module; this one knows no fiel
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import random
