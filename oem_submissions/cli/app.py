@@ -275,6 +275,27 @@ def _show_story(story: dict[str, Any]) -> None:
     terminal.print(table)
 
 
+# --- a new OEM ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def conformance(
+    oem: str,
+    skin: Annotated[str | None, typer.Option(help="module:Class of the simulated portal; ours without.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The fault suite: the adapter with its newest pack, on its simulated portal. Ready for the gate, or not."""
+    from oem_submissions.cli.conformance import run_conformance
+
+    _known(oem)
+    report = run_conformance(oem, skin, only or (), read_settings(), with_table=not as_json)
+    if as_json:
+        _print_json(report.document())
+    if report.first_failure is not None:
+        raise typer.Exit(Exit.NOT_SO)
+
+
 # --- evidence -----------------------------------------------------------------------------------------------------
 
 

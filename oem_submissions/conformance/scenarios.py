@@ -395,9 +395,11 @@ SCENARIOS: tuple[Scenario, ...] = (
         (Fault("reset_before_filing", times=1),),
         scene=True,
     ),
-    Scenario("reset, reused", "the claim is filed, then its connection, used before, is reset", ((FOUND,),), (LOST,)),
     Scenario(
-        "reset, preconnected",
+        "reset after filing", "the claim is filed, then its connection, used before, is reset", ((FOUND,),), (LOST,)
+    ),
+    Scenario(
+        "reset on preconnected",
         "the claim is filed, then its connection, opened ahead, is reset",
         ((FOUND,),),
         (

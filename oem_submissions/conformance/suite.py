@@ -189,6 +189,11 @@ class Report:
         """None when the adapter is ready for the gate."""
         return next((result for result in self.results if result.outcome is Outcome.FAILED), None)
 
+    @property
+    def complete(self) -> bool:
+        """Whether every scenario was tried: "ready" means that."""
+        return {result.scenario for result in self.results} == {scenario.name for scenario in SCENARIOS}
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         first = self.first_failure
@@ -198,7 +203,7 @@ class Report:
             "adapter_digest": self.subject.adapter.digest,
             "pack": self.subject.pack.version,
             "pack_digest": self.subject.pack.digest,
-            "ready": first is None,
+            "ready": first is None and self.complete,
             "first_failure": first.scenario if first else None,
             **{outcome.replace(" ", "_"): sum(r.outcome is outcome for r in self.results) for outcome in Outcome},
             "seconds": round(self.seconds, 1),
