@@ -73,10 +73,12 @@ def endings_of(scenario: Scenario, has_history: bool) -> Sequence[Sequence[Endin
 def play(trial: Trial, scenario: Scenario) -> None:
     """Act the scenario out."""
     (scenario.play or _until_it_rests)(trial, scenario)
+    trial.portal_recovers()
 
 
 def _set(trial: Trial, scenario: Scenario) -> None:
     possible = [f for f in scenario.if_possible if f.name not in trial.stage.subject.skin.without]
+    trial.may_not_come |= {fault.name for fault in possible}
     for fault in (*scenario.faults, *possible):
         trial.portal_does(fault.name, fault.times, fault.seconds)
 
@@ -230,6 +232,11 @@ def _takes_everything(subject: Subject) -> str | None:
 def _no_history(subject: Subject) -> str | None:
     knows = any(form.history for form in subject.pack.data.forms.values())
     return None if knows else "the portal has no history"
+
+
+def _history_not_asked(subject: Subject) -> str | None:
+    asked = any(form.confirmation.history for form in subject.pack.data.forms.values())
+    return None if asked else "the pack does not ask the history at a confirmation"
 
 
 # --- the table ---
@@ -540,6 +547,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             ),
         ),
         (Fault("history_error", times=1),),
+        not_for=_history_not_asked,
     ),
     Scenario(
         "another's under the key",

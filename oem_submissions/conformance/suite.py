@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from oem_submissions.conformance.scenarios import SCENARIOS, Scenario, endings_of, play, why_not
 from oem_submissions.conformance.stage import Stage, Subject
@@ -169,7 +170,8 @@ def _write_json(trial: Trial, path: Path, document: Any) -> None:
     """As JSON, without the account's secrets: requests of the log-in hold them."""
     text = json.dumps(document, indent=2, default=str, ensure_ascii=False)
     for secret in filter(None, (trial.account.password, trial.account.totp_secret)):
-        text = text.replace(secret, HIDDEN)
+        for written in (secret, quote(secret, safe=""), quote_plus(secret)):
+            text = text.replace(written, HIDDEN)
     path.write_text(text + "\n")
 
 
