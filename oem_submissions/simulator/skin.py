@@ -123,7 +123,7 @@ class Skin:
     """A portal. Everything that others must know of it is said by the class; an object of it answers requests."""
 
     oem: ClassVar[str]
-    """Names the portal, its paths, its cookie and the folder `templates/<oem>` beside the skin's module."""
+    """Names the portal, its paths, its cookie and the folder `templates/<oem>` beside the skin's module, or its base's."""
     kinds: ClassVar[Mapping[str, tuple[str, ...]]]
     """The claim types that it takes, each with its business key: `dealer`, and fields called as in the claim."""
     telltales: ClassVar[Mapping[str, str]]
@@ -138,8 +138,10 @@ class Skin:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        folders = [Path(inspect.getfile(type(self))).parent / "templates" / self.oem, HERE / "templates" / "plain"]
-        self._pages = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)
+        own = [one for one in type(self).__mro__ if issubclass(one, Skin) and one is not Skin]
+        folders = [Path(inspect.getfile(one)).parent / "templates" / self.oem for one in own]
+        loader = FileSystemLoader([*folders, HERE / "templates" / "plain"])
+        self._pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
         self._pages.filters["us_time"] = lambda at: f"{at:%m/%d/%Y %I:%M %p}"
 
     def routes(self) -> list[BaseRoute]:

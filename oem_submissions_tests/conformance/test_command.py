@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+
+from oem_submissions.conformance.stage import registered
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.simulator.skins import SkinUnknown, load_skin
+from oem_submissions_tests.portal.parts import SELECTORS
 
 ROOT = Path(__file__).parents[2]
 SKIN = "oem_submissions_tests.conformance.dakota.skin:DakotaPortal"
@@ -64,27 +71,46 @@ def test_the_outcome_is_one_json_document_and_nothing_is_left(scratch: Path) -> 
     assert left(scratch) == []
 
 
+def test_a_scenario_that_there_is_not_is_said_in_a_sentence(scratch: Path) -> None:
+    done = start(scratch, "aurora", "--only", "earthquake")
+    _, said = done.communicate(timeout=120)
+    assert done.returncode == 3, said
+    assert "There is no scenario 'earthquake'; there are plain, files," in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("name", "says"),
     [
-        (["nissan"], 2, "no adapter"),
-        (["aurora", "--only", "earthquake"], 3, "There is no scenario 'earthquake'"),
-        (["aurora", "--skin", SKIN], 3, "is for 'dakota', not for 'aurora'"),
-        (["aurora", "--skin", "nowhere:Portal"], 3, "can't be loaded"),
+        ("nowhere:Portal", "The skin nowhere:Portal can't be loaded: No module named 'nowhere'"),
+        ("oem_submissions.simulator.aurora", "names no skin: write it as package.module:Class"),
+        ("oem_submissions.simulator.aurora:Portal", "has no attribute 'Portal'"),
+        ("oem_submissions.simulator.truth:Truth", "is no skin: it must be a class that stands on"),
     ],
 )
-def test_wrong_use_is_one_sentence(scratch: Path, words: list[str], code: int, says: str) -> None:
-    done = start(scratch, *words)
-    _, said = done.communicate(timeout=120)
-    assert done.returncode == code, said
-    assert says in " ".join(said.split())
+def test_what_is_no_skin_is_said_in_a_sentence(name: str, says: str) -> None:
+    with pytest.raises(SkinUnknown, match=re.escape(says)):
+        load_skin(name)
+
+
+def test_adapter_and_skin_must_be_of_one_oem() -> None:
+    with pytest.raises(ConfigurationError, match="The skin DakotaPortal is for 'dakota', not for 'aurora'"):
+        registered("aurora", SELECTORS, load_skin(SKIN))
+
+
+def test_the_simulator_takes_a_skin_by_its_name() -> None:
+    command = [sys.executable, "-m", "oem_submissions.simulator", "--skin", SKIN]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        address = json.loads(running.stdout.readline())["http"]
+        assert "Dakota Parts" in requests.get(f"{address}/dakota/", timeout=20).text
+        running.terminate()
 
 
 def test_ctrl_c_leaves_nothing_behind(scratch: Path) -> None:
-    running = start(scratch, "aurora", "--only", "maintenance for good")
+    running = start(scratch, "aurora", "--only", "log-in refused", "--only", "maintenance for good")
     assert running.stderr is not None
     for line in running.stderr:
-        if "what happened" in line:  # the heading; the parts are being started
+        if "log-in refused" in line:  # done: PostgreSQL, portal and browser are at work on the next one
             break
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=120)
