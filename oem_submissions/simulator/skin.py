@@ -123,7 +123,7 @@ class Skin:
     """A portal. Everything that others must know of it is said by the class; an object of it answers requests."""
 
     oem: ClassVar[str]
-    """Names the portal, its paths, its cookie and the folder `templates/<oem>` beside the skin's module, or its base's."""
+    """Names the portal, its paths, its cookie, and the folder `templates/<oem>` beside its module (or its base's)."""
     kinds: ClassVar[Mapping[str, tuple[str, ...]]]
     """The claim types that it takes, each with its business key: `dealer`, and fields called as in the claim."""
     telltales: ClassVar[Mapping[str, str]]
