@@ -21,7 +21,8 @@ from oem_submissions.simulator.skin import Skin
 from oem_submissions.simulator.skins import SkinUnknown, load_skin
 
 _MARKS = {Outcome.PASSED: "[green]✓[/]", Outcome.FAILED: "[red]✗[/]", Outcome.NOT_APPLICABLE: "[dim]–[/]"}
-_NAME, _EXPECTED = 24, 38
+_WIDTHS = (1, 22, 42)
+"""Of mark, scenario and expectation, in characters; what happened has the rest."""
 
 
 def run_conformance(oem: str, skin: str | None, only: Sequence[str], settings: Settings, *, with_table: bool) -> Report:
@@ -80,8 +81,9 @@ def _line(result: Result) -> Table:
 
 def _row(mark: str, scenario: str, expected: str, happened: str, style: str) -> Table:
     """One line of a table whose other lines are not known yet."""
-    row = Table.grid(padding=(0, 1), expand=True)
-    for width in (1, _NAME, _EXPECTED, None):
+    row = Table.grid(padding=(0, 2, 0, 0))
+    rest = max(20, terminal.width - sum(width + 2 for width in _WIDTHS) - 2)
+    for width in (*_WIDTHS, rest):
         row.add_column(width=width)
     row.add_row(mark, Text(scenario), Text(expected), Text(happened), style=style)
     return row
