@@ -21,7 +21,7 @@ from oem_submissions.simulator.skin import Skin
 from oem_submissions.simulator.skins import SkinUnknown, load_skin
 
 _MARKS = {Outcome.PASSED: "[green]✓[/]", Outcome.FAILED: "[red]✗[/]", Outcome.NOT_APPLICABLE: "[dim]–[/]"}
-_WIDTHS = (1, 22, 42)
+_WIDTHS = (1, 23, 42)
 """Of mark, scenario and expectation, in characters; what happened has the rest."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from oem_submissions.conformance.endings import Ending
 from oem_submissions.conformance.scenarios import SCENARIOS, Scenario, endings_of, play, why_not
 from oem_submissions.conformance.stage import Stage, Subject
 from oem_submissions.conformance.trial import Trial, begin
@@ -86,23 +87,26 @@ def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
     number = SCENARIOS.index(scenario) + 1
     kinds = subject.adapter.claim_types()
     kind = scenario.kind(subject) if scenario.kind else kinds[number % len(kinds)]
+    where = folder / re.sub(r"\W+", "-", scenario.name)
+    shutil.rmtree(where, ignore_errors=True)  # of an earlier run
     with _logged() as log_lines, begin(stage, number, kind) as trial:
-        problems = _acted_out(trial, scenario)
+        problems = _acted_out(trial, scenario, expected)
         happened = what_happened(trial)
-        problems = [*dict.fromkeys(log_lines.skin_broke), *(problems or judge(trial, expected))]
+        problems = [*dict.fromkeys(log_lines.skin_broke), *problems]
         if not problems:
             return Result(scenario.name, scenario.portal, wanted, happened, Outcome.PASSED)
-        where = _keep(trial, scenario, wanted, happened, problems, log_lines.lines, folder)
+        _keep(trial, scenario, wanted, happened, problems, log_lines.lines, where)
     return Result(scenario.name, scenario.portal, wanted, happened, Outcome.FAILED, tuple(problems), where)
 
 
-def _acted_out(trial: Trial, scenario: Scenario) -> list[str]:
+def _acted_out(trial: Trial, scenario: Scenario, expected: Sequence[Sequence[Ending]]) -> list[str]:
+    """What is wrong, a sentence each. Whatever the adapter, its pack or its skin raises is its failure, not the suite's."""
     try:
         play(trial, scenario)
+        return judge(trial, expected)
     except Exception as error:
         log.exception("The scenario broke off")
         return [f"The scenario broke off: {type(error).__name__}: {error}"]
-    return []
 
 
 # --- the evidence of a failure ---
@@ -143,11 +147,9 @@ def _logged() -> Iterator[_Lines]:
 
 
 def _keep(
-    trial: Trial, scenario: Scenario, wanted: str, happened: str, problems: list[str], lines: list[str], folder: Path
-) -> Path:
+    trial: Trial, scenario: Scenario, wanted: str, happened: str, problems: list[str], lines: list[str], where: Path
+) -> None:
     """Everything that is known of the failure, for the engineer who has to mend it."""
-    where = folder / re.sub(r"\W+", "-", scenario.name)
-    shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     verdict = [f"Scenario: {scenario.name}", f"The portal: {scenario.portal}", f"Expected: {wanted}",
                f"Happened: {happened}", "", *problems]  # fmt: skip
@@ -163,7 +165,6 @@ def _keep(
         for kept in trial.stage.ledger.artifacts(claim_id):
             name = f"attempt-{kept.attempt_id}-{kept.key.rpartition('/')[2]}"
             (own / name).write_bytes(trial.stage.evidence.get(kept.key))
-    return where
 
 
 def _write_json(trial: Trial, path: Path, document: Any) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from oem_submissions.conformance.stage import Subject, make_subject
 from oem_submissions.simulator.skin import Visit
+from oem_submissions.simulator.truth import Filing
 from oem_submissions_tests.conformance.dakota.portal import Dakota, PartsReturn
 from oem_submissions_tests.conformance.dakota.skin import DakotaPortal
 
@@ -42,6 +43,13 @@ class BrokenPortal(DakotaPortal):
 
     async def _new(self, visit: Visit) -> Response:
         raise RuntimeError("the template is missing")
+
+
+class DeafPortal(DakotaPortal):
+    """A skin whose history knows of no faults: what it does not act out, it does not prove."""
+
+    def history(self, visit: Visit) -> list[Filing]:
+        return self.world.truth.find(self.oem, visit.who.dealer)
 
 
 def takes_the_label_for_the_reference(folder: Path) -> Subject:

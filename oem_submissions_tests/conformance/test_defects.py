@@ -64,3 +64,12 @@ def test_a_failure_leaves_pictures_requests_events_and_no_secret(run_on: Run, tm
     for name, path in files.items():
         for secret in (b"Pw-D0001-k7Qz!x", b"Pw-D0001-k7Qz%21x"):
             assert secret not in path.read_bytes(), name
+
+
+def test_a_fault_that_never_came_to_pass_proves_nothing(run_on: Run) -> None:
+    subject = make_subject(Dakota(), defects.DeafPortal, defects.SELECTORS)
+    (listed_late,) = run_on(subject, "listed late")
+    assert listed_late.outcome is Outcome.FAILED
+    assert listed_late.happened == "filed once, found by reconciliation"
+    (problem,) = listed_late.problems
+    assert problem == "The portal's fault 'history_late' never came to pass: does the skin act it out?"
