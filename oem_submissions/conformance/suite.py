@@ -100,7 +100,7 @@ def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
 
 
 def _acted_out(trial: Trial, scenario: Scenario, expected: Sequence[Sequence[Ending]]) -> list[str]:
-    """What is wrong, a sentence each. Whatever the adapter, its pack or its skin raises is its failure, not the suite's."""
+    """What is wrong, a sentence each. What adapter, pack or skin raise is their failure, not the suite's."""
     try:
         play(trial, scenario)
         return judge(trial, expected)
