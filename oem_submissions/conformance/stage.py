@@ -103,6 +103,7 @@ def set_up(subject: Subject, postgres: EmbeddedPostgres | None = None) -> Iterat
                 f"{PREFIX}HOME": scratch,
                 f"{PREFIX}DATABASE_URL": url,
                 f"{PREFIX}SELECTORS": str(subject.selectors),
+                f"{PREFIX}ATTEMPTS_BUDGET": "2",  # one that fails, one more: a third shows nothing new
                 f"{PREFIX}PORTAL_URL_{subject.oem.upper()}": simulator.http_url,
             }
         )

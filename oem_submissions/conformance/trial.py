@@ -202,6 +202,7 @@ def environment_of(stage: Stage) -> dict[str, str]:
         f"{PREFIX}HOME": str(settings.home),
         f"{PREFIX}DATABASE_URL": settings.database_url,
         f"{PREFIX}SELECTORS": str(settings.selectors),
+        f"{PREFIX}ATTEMPTS_BUDGET": str(settings.attempts_budget),
         **urls,
     }
 
