@@ -26,6 +26,7 @@ from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.packs import Pack, load_pack
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.steps import Limits
+from oem_submissions.ports import Portal
 from oem_submissions.settings import PREFIX, Settings, read_settings
 from oem_submissions.simulator.server import Simulator
 from oem_submissions.simulator.skin import Skin
@@ -82,7 +83,8 @@ class Stage:
     ledger: Ledger
     evidence: DirectoryStore
     simulator: Simulator
-    runtime: BrowserRuntime
+    portal: Portal
+    """The subject, pinned, behind the one browser."""
     clocks: Clocks
 
 
@@ -109,7 +111,7 @@ def set_up(subject: Subject, postgres: EmbeddedPostgres | None = None) -> Iterat
         )
         with open_ledger(url, settings.attempts_budget) as ledger, browser(subject.adapter, settings) as runtime:
             evidence = DirectoryStore(settings.evidence)
-            yield Stage(subject, settings, ledger, evidence, simulator, runtime, clocks)
+            yield Stage(subject, settings, ledger, evidence, simulator, runtime.portal(subject.oem), clocks)
 
 
 def browser(one: PortalAdapter, settings: Settings) -> BrowserRuntime:

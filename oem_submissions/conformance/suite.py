@@ -77,7 +77,7 @@ def run_suite(
 
 def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
     subject = stage.subject
-    rules = [stage.runtime.portal(subject.oem).history_rules(kind) for kind in subject.adapter.claim_types()]
+    rules = [stage.portal.history_rules(kind) for kind in subject.adapter.claim_types()]
     expected = endings_of(scenario, all(rules))
     wanted = ", then ".join(" or ".join(ending.says for ending in one) for one in expected)
     if why := why_not(scenario, subject):

@@ -143,7 +143,7 @@ class Trial:
     @property
     def settle_minutes(self) -> int:
         """How long a filing may take to be listed; 0 where there is no history."""
-        rules = self.stage.runtime.portal(self.account.oem).history_rules(self.kind)
+        rules = self.stage.portal.history_rules(self.kind)
         return rules.settle_minutes if rules else 0
 
     def work(self, partition: Partition | None = None) -> None:
@@ -153,7 +153,7 @@ class Trial:
             self._runs += 1
             run_id = f"run-{self.account.dealer}-{self._runs}"
             try:
-                self.services.submit(partition, run_id, "conformance", self.stage.runtime.portal(partition.oem))
+                self.services.submit(partition, run_id, "conformance", self.stage.portal)
             except TryAgain:
                 continue
             break
