@@ -67,7 +67,9 @@ SQLALCHEMY = "Only the ledger knows SQLAlchemy"
         ("oem_submissions/services/planted.py", "import dagster", DAGSTER),
         ("oem_submissions/cli/planted.py", "from dagster_postgres import storage", DAGSTER),
         ("oem_submissions/simulator/planted.py", "import oem_submissions.domain.claims", "The simulator stands alone"),
-        ("oem_submissions/services/planted.py", "import oem_submissions.simulator", "Only the command line starts"),
+        ("oem_submissions/services/planted.py", "import oem_submissions.simulator", "Only the command line and"),
+        ("oem_submissions/conformance/planted.py", "import oem_submissions.cli", LAYERS),
+        ("oem_submissions/defs/planted.py", "import oem_submissions.conformance", LAYERS),
     ],
 )
 def test_a_forbidden_import_is_caught(tree: Path, file: str, line: str, contract: str) -> None:

@@ -142,9 +142,11 @@ def chaos(
 def simulator(
     port: Annotated[int, typer.Option(help="Of http; 0 takes any.")] = 8700,
     state: Annotated[Path | None, typer.Option(help="Where it keeps what it filed; in memory without.")] = None,
+    skin: Annotated[list[str] | None, typer.Option(help="module:Class of one more portal; may be repeated.")] = None,
 ) -> None:
     """The simulated portals and CRM alone."""
     words = ["--port", str(port)] + (["--state", str(state)] if state else [])
+    words += [word for name in skin or () for word in ("--skin", name)]
     os.execv(sys.executable, [sys.executable, "-m", "oem_submissions.simulator", *words])  # noqa: S606 - no shell, our own module
 
 
@@ -313,6 +315,27 @@ def _show_story(story: dict[str, Any]) -> None:
         details = ", ".join(f"{k} {v}" for k, v in event["details"].items() if v and len(str(v)) < 60)
         table.add_row(at, event["kind"].replace("_", " "), move, event["actor"], details)
     terminal.print(table)
+
+
+# --- a new OEM ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def conformance(
+    oem: str,
+    skin: Annotated[str | None, typer.Option(help="module:Class of the simulated portal; ours without.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The fault suite: the adapter with its newest pack, on its simulated portal. Ready for the gate, or not."""
+    from oem_submissions.cli.conformance import run_conformance
+
+    _known(oem)
+    report = run_conformance(oem, skin, only or (), read_settings(), with_table=not as_json)
+    if as_json:
+        _print_json(report.document())
+    if report.first_failure is not None:
+        raise typer.Exit(Exit.NOT_SO)
 
 
 # --- evidence -----------------------------------------------------------------------------------------------------

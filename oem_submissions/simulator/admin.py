@@ -14,7 +14,7 @@ from starlette.routing import Route
 from oem_submissions.simulator.accounts import Account
 from oem_submissions.simulator.faults import FaultRefused
 from oem_submissions.simulator.skin import World
-from oem_submissions.simulator.truth import DISPOSITIONS, OEMS
+from oem_submissions.simulator.truth import DISPOSITIONS
 
 _FAULT_KEYS: dict[str, type] = {
     "oem": str,
@@ -30,12 +30,6 @@ _ACCOUNT_KEYS = {"oem": str, "dealer": str, "username": str, "password": str, "d
 
 class _Refused(ValueError):
     """What was asked can't be done; the text says why in one sentence."""
-
-
-def _oem(name: Any) -> str:
-    if name not in OEMS:
-        raise _Refused(f"there is no portal {name!r}; there are {', '.join(OEMS)}")
-    return str(name)
 
 
 def _check_totp_secret(secret: str | None) -> None:
@@ -66,13 +60,19 @@ async def _body(request: Request, keys: Mapping[str, type], optional: tuple[str,
 
 def routes(world: World) -> list[Route]:
     """Everything under `/admin` that has to do with the portals."""
+    oems = tuple(world.truth.portals)
+
+    def _oem(name: Any) -> str:
+        if name not in oems:
+            raise _Refused(f"there is no portal {name!r}; there are {', '.join(oems)}")
+        return str(name)
 
     async def health(request: Request) -> Any:
         return {"ok": True, "now": world.clock.now().isoformat()}
 
     async def truth(request: Request) -> Any:
         wanted = request.query_params.get("oem")
-        return {oem: world.truth.summary(oem) for oem in ([_oem(wanted)] if wanted else OEMS)}
+        return {oem: world.truth.summary(oem) for oem in ([_oem(wanted)] if wanted else oems)}
 
     async def noted(request: Request) -> Any:
         return {"requests": [n.as_json() for n in world.journal.all(request.query_params.get("path"))]}

@@ -5,14 +5,17 @@ One long form, a native `confirm()`, draft buttons beside the real one, the numb
 
 from __future__ import annotations
 
+import random
 import re
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
+from oem_submissions.simulator import references, samples
 from oem_submissions.simulator.accounts import Account
+from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.skin import FORM_FAULTS, Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import NewFiling
 from oem_submissions.simulator.uploads import faults_of
@@ -62,8 +65,28 @@ class Aurora(Skin):
     """Warranty claims. Every link into the claim pages carries the session's page token."""
 
     oem = "aurora"
+    kinds = {"warranty": ("dealer", "repair_order", "line", "coverage")}
+    telltales = {"warranty": "vin"}
+    submit_paths = ("/aurora/claims",)
+    login_path = "/aurora/login"
+    reference = staticmethod(references.aurora)
+    without = {
+        "session_elsewhere": "the portal lets an account be signed in twice",
+        "stuck_in_process": "the portal answers at once",
+    }
 
-    def routes(self) -> list[Route]:
+    @classmethod
+    def claim(cls, kind: str, dealer: str, chance: random.Random, today: date) -> Made:
+        """A repair of few miles, which any coverage covers."""
+        payload, files = samples.warranty(chance, dealer, today, chance.choice(samples.REPAIRS))
+        return payload | {"odometer": chance.randint(1_200, BASIC_MILES)}, files
+
+    @classmethod
+    def refused(cls, made: Made, today: date) -> Made:
+        """AUR-417."""
+        return samples.too_old(made, today)
+
+    def routes(self) -> list[BaseRoute]:
         """Its pages."""
         return [
             self.route("/", self._start, needs_session=False),

@@ -5,6 +5,7 @@ A wizard of four steps inside an iframe, Validate beside Next, uploads by XHR, a
 
 from __future__ import annotations
 
+import random
 import re
 import secrets
 from datetime import date, datetime
@@ -12,9 +13,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
+from oem_submissions.simulator import references, samples
 from oem_submissions.simulator.accounts import Account, Session
+from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.skin import Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import NewFiling, Received
 from oem_submissions.simulator.uploads import faults_of
@@ -58,8 +61,28 @@ class Borealis(Skin):
     """Co-op claims. What was entered lives in the session, and dies with it."""
 
     oem = "borealis"
+    kinds = {"coop": ("dealer", "fund", "vendor", "vendor_invoice", "activity")}
+    telltales = {"coop": "claimed_amount"}
+    submit_paths = ("/borealis/claims/submit",)
+    login_path = "/borealis/login"
+    uses_totp = True
+    reference = staticmethod(references.borealis)
+    without = {
+        "no_duplicate_check": "the portal never checks for duplicates",
+        "stuck_in_process": "the portal answers at once",
+    }
 
-    def routes(self) -> list[Route]:
+    @classmethod
+    def claim(cls, kind: str, dealer: str, chance: random.Random, today: date) -> Made:
+        """An advertisement of the open fund."""
+        return samples.coop(chance, dealer, today, *chance.choice(samples.VENDORS))
+
+    @classmethod
+    def refused(cls, made: Made, today: date) -> Made:
+        """BOR-21."""
+        return samples.closed_fund(made)
+
+    def routes(self) -> list[BaseRoute]:
         """Its pages."""
         steps = [self.route(f"/wizard/{step}", self._step) for step in STEPS]
         leaves = [self.route(f"/wizard/{step}", self._leave, "POST") for step in STEPS]
@@ -171,7 +194,7 @@ class Borealis(Skin):
         wizard = self._wizard(visit)
         wanted = {
             "vendor": ("renamed_label", "new_required_field", "new_hidden_input", "drops_filled_value"),
-            "review": ("moved_button", "posts_twice"),
+            "review": ("moved_button", "posts_twice", "changed_action"),
         }
         return self.page(
             f"{step}.html", visit, wizard=wizard, values=values, errors=errors, notice=notice, step=step,

@@ -6,6 +6,7 @@ Everything is JSON over XHR: a submission gives a ticket to poll; the reference 
 from __future__ import annotations
 
 import json
+import random
 import re
 import secrets
 from datetime import date, datetime
@@ -13,8 +14,10 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
+from oem_submissions.simulator import references, samples
+from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.skin import FORM_FAULTS, HERE, Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import Filing, NewFiling, Received
 from oem_submissions.simulator.uploads import faults_of
@@ -53,8 +56,32 @@ class Cascade(Skin):
     """Delivery reports and incentive claims."""
 
     oem = "cascade"
+    kinds = {"delivery_report": ("vin", "sale_sequence"), "incentive": ("vin", "programme")}
+    telltales = {"delivery_report": "sale_date", "incentive": "sale_date"}
+    submit_paths = ("/cascade/api/submissions",)
+    login_path = "/cascade/api/login"
+    reference = staticmethod(references.cascade)
+    without = {
+        "session_elsewhere": "the portal lets an account be signed in twice",
+        "no_duplicate_check": "the portal never checks for duplicates",
+        "changed_action": "the form has no address: a script sends what is in it",
+    }
 
-    def routes(self) -> list[Route]:
+    @classmethod
+    def claim(cls, kind: str, dealer: str, chance: random.Random, today: date) -> Made:
+        """A sale, the first or a later one of its vehicle; or the incentive for it."""
+        report = samples.delivery(chance, dealer, chance.choice(samples.CUSTOMERS), today)
+        if kind == "incentive":
+            return samples.incentive(chance, report)
+        return report | {"sale_sequence": chance.randint(1, 3)}, []
+
+    @classmethod
+    def refused(cls, made: Made, today: date) -> Made:
+        """CAS-31: a VIN of another dealer's."""
+        vin = samples.vin_of(made[0]["vin"][:8], int("9" + made[0]["vin"][-5:]))
+        return made[0] | {"vin": vin}, made[1]
+
+    def routes(self) -> list[BaseRoute]:
         """The page, its script and style, and the calls that the script makes."""
         return [
             self.route("/", self._shell, needs_session=False),
@@ -85,7 +112,7 @@ class Cascade(Skin):
         return self.page("index.html", visit)
 
     async def _session(self, visit: Visit) -> Response:
-        who = visit.who
+        who = visit.shown or visit.who
         return JSONResponse({"dealer": who.dealer, "dealer_name": who.dealer_name, "username": who.username})
 
     async def _login(self, visit: Visit) -> Response:

@@ -8,6 +8,7 @@ import socket
 import struct
 from typing import Any, Protocol
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -57,6 +58,12 @@ class NoAnswer(Response):
             await asyncio.wait_for(_gone(receive), self._seconds)
         scope["state"]["connection"].reset()
         await _gone(receive)
+
+
+async def delay(request: Request, seconds: float) -> None:
+    """Waits so long, or until the client goes. Only for a request that has been read."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(_gone(request.receive), seconds)
 
 
 async def _gone(receive: Receive) -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from oem_submissions.simulator.database import Database
-from oem_submissions.simulator.truth import OEMS
 
 
 class FaultRefused(ValueError):
@@ -21,10 +20,9 @@ class FaultRefused(ValueError):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a fault does, for which portals, and how many seconds it lasts when nothing else is said."""
+    """What a fault does, and how many seconds it lasts when nothing else is said."""
 
     does: str
-    oems: tuple[str, ...] = OEMS
     seconds: float | None = None
 
 
@@ -39,24 +37,33 @@ KINDS: dict[str, Kind] = {
     "login_refused": Kind("the log-in is refused although user and password are right"),
     "mfa": Kind("after the password a mailed code is asked for, which nobody has"),
     "session_expired": Kind("the session is over at the matching request; with `seconds`, after so many idle seconds"),
-    "session_elsewhere": Kind("the log-in finds another live session of the account", ("borealis",)),
+    "session_elsewhere": Kind("the log-in finds another live session of the account"),
+    "expired_at_submit": Kind("the session is over when the submit arrives, and nothing is filed"),
+    "ended_elsewhere": Kind("the session is ended at the matching request, because the account signed in elsewhere"),
+    "wrong_dealer": Kind("the pages show another dealer code than the account's"),
+    "closes_connections": Kind("every answer ends its connection, so that the browser opens one ahead of need"),
     "renamed_label": Kind("a label of the form reads differently"),
     "moved_button": Kind("the submit button stands somewhere else on the page"),
     "new_required_field": Kind("the form has a required field that was not there before"),
     "new_hidden_input": Kind("the form has a hidden input that was not there before"),
+    "changed_action": Kind("the form goes to another address, where nothing is filed"),
     "reference_missing": Kind("the claim is filed, but the confirmation shows no reference"),
     "two_references": Kind("the claim is filed, but the confirmation shows a second, foreign reference"),
     "draft_number": Kind("a draft is saved instead of filing, and the page shows the draft's number"),
     "duplicate_answer": Kind("the claim is filed, but the answer says that it exists already, with its reference"),
-    "no_duplicate_check": Kind("a second claim for the same line is filed instead of refused", ("aurora",)),
+    "duplicate_refused": Kind("nothing is filed, and the answer says that another's filing for the same exists"),
+    "reference_reused": Kind("the claim is filed, but all pages show the reference of another dealer's filing for it"),
+    "no_duplicate_check": Kind("a second claim for the same line is filed instead of refused"),
     "lying_success": Kind("the page shows a confirmation with a reference, but nothing is filed (cascade: HTTP 500)"),
     "double_processing": Kind("one submit is filed twice, under two references, of which one is shown"),
     "reference_later": Kind("the claim is filed without reference; the nightly run gives one, shown in the history"),
-    "stuck_in_process": Kind("the claim is filed, but in process, without reference, until the batch", ("cascade",)),
+    "stuck_in_process": Kind("the claim is filed, but in process, without reference, until the batch"),
     "posts_twice": Kind("the page's script sends the submit twice"),
     "drops_filled_value": Kind("the VIN field keeps only what is typed key by key; a filled-in value is dropped"),
     "history_empty": Kind("the history page lists nothing at all"),
     "history_late": Kind("a filing appears in the history only `seconds` (3600) after it was filed", seconds=3600.0),
+    "history_foreign": Kind("the history lists the dealer's filings with another value outside of the business key"),
+    "history_twice": Kind("the history lists every filing twice, the second time under an unused reference"),
     "history_error": Kind("the history page answers 500"),
 }
 
@@ -85,8 +92,10 @@ class Fault:
 class Faults:
     """The faults that are set; they survive a restart."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, without: Mapping[str, Mapping[str, str]]) -> None:
+        """`without`: by OEM, the faults that make no sense there, each with the reason."""
         self._database = database
+        self._without = without
 
     def set(
         self,
@@ -99,13 +108,12 @@ class Faults:
         seed: int | None = None,
     ) -> Fault:
         """Sets a fault. Raises `FaultRefused` when there is no such fault, or not for that portal."""
-        if oem not in OEMS:
-            raise FaultRefused(f"there is no portal {oem!r}; there are {', '.join(OEMS)}")
+        if oem not in self._without:
+            raise FaultRefused(f"there is no portal {oem!r}; there are {', '.join(self._without)}")
         if fault not in KINDS:
             raise FaultRefused(f"there is no fault {fault!r}; there are {', '.join(KINDS)}")
-        if oem not in KINDS[fault].oems:
-            possible = ", ".join(KINDS[fault].oems)
-            raise FaultRefused(f"the fault {fault!r} makes no sense for {oem}; it is for {possible}")
+        if fault in self._without[oem]:
+            raise FaultRefused(f"the fault {fault!r} makes no sense for {oem}: {self._without[oem][fault]}")
         if probability is not None and not 0 <= probability <= 1:
             raise FaultRefused(f"the probability {probability} is not between 0 and 1")
         if times is not None and times < 1:

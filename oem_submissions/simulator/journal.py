@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oem_submissions.simulator.truth import SUBMIT_PATHS, Truth
+from oem_submissions.simulator.truth import Truth
 
 _KEPT_REQUESTS = 5_000
 _KEPT_BODY = 65_536
@@ -110,8 +110,9 @@ class Journalled:
             await self._app(scope, receive, send)
             return
         noted = self._journal.note(scope)
-        if scope["method"] == "POST" and scope["path"] in SUBMIT_PATHS:
-            scope["state"]["post_id"] = self._truth.count_post(SUBMIT_PATHS[scope["path"]], scope["path"])
+        oem = self._truth.submit_paths.get(scope["path"]) if scope["method"] == "POST" else None
+        if oem is not None:
+            scope["state"]["post_id"] = self._truth.count_post(oem, scope["path"])
 
         async def receive_noted() -> Message:
             message = await receive()

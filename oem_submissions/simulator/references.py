@@ -1,8 +1,6 @@
-"""The reference numbers that the portals give: one format per OEM, with check characters. Pure."""
+"""Formats of reference numbers, with check characters, for the skins. Pure."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 CHECK_LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 """23 letters, without I, O and Q."""
@@ -37,6 +35,3 @@ def cascade(number: int, year: int, kind: str = "delivery_report") -> str:
     text = "".join(_BASE32[(scattered >> shift) & 31] for shift in range(35, -1, -5))
     return f"{'RDR' if kind == 'delivery_report' else 'INC'}-{text}"
 
-
-FORMATS: dict[str, Callable[[int, int, str], str]] = {"aurora": aurora, "borealis": borealis, "cascade": cascade}
-FIRST_NUMBERS = {"aurora": 4217, "borealis": 4217, "cascade": 4217}

@@ -8,6 +8,7 @@ import socket
 import ssl
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp
 from oem_submissions.simulator.app import build, open_world
 from oem_submissions.simulator.client import SimulatorClient
 from oem_submissions.simulator.connections import ResettableH11
+from oem_submissions.simulator.skin import Skin
+from oem_submissions.simulator.skins import SKINS
 
 HOST = "127.0.0.1"
 _START_SECONDS = 20.0
@@ -35,8 +38,12 @@ class Simulator:
     ca_path: Path
     client: SimulatorClient
 
-    def __init__(self, state_dir: Path | None = None, port: int = 0, https_port: int = 0) -> None:
+    def __init__(
+        self, state_dir: Path | None = None, port: int = 0, https_port: int = 0, skins: Sequence[type[Skin]] = ()
+    ) -> None:
+        """`skins` come beside our own, or in the place of the one for the same OEM."""
         self._state_dir = state_dir
+        self._skins = SKINS | {skin.oem: skin for skin in skins}
         self._ports = (port, https_port)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._servers: list[uvicorn.Server] = []
@@ -63,8 +70,8 @@ class Simulator:
         self._sockets = [_listen(port) for port in self._ports]
         http_port, https_port = (s.getsockname()[1] for s in self._sockets)
         self.http_url, self.https_url = f"http://{HOST}:{http_port}", f"https://{HOST}:{https_port}"
-        self._world = open_world(self._state_dir)
-        app = build(self._world, self._state_dir)
+        self._world = open_world(self._state_dir, self._skins)
+        app = build(self._world, self._state_dir, self._skins)
         self._servers = [_server(app, None), _server(app, authority)]
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="simulator", daemon=True)
         self._thread.start()

@@ -1,40 +1,46 @@
 """What all portals share: a visit to a page, the faults that bite on any page, log-in, and the filing of a claim.
 
-A portal's own pages, checks and words live in its own module; this one knows no field of any form.
+A skin is one class that says everything of one portal: its pages, what it files, its references, claims to try it
+with. Its pages, checks and words live in its own module; this one knows no field of any form.
 """
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from oem_submissions.simulator.accounts import IDLE_SECONDS, Account, Accounts, Session
 from oem_submissions.simulator.clock import Clock
-from oem_submissions.simulator.connections import NoAnswer, ResetConnection
+from oem_submissions.simulator.connections import NoAnswer, ResetConnection, delay
 from oem_submissions.simulator.database import Database
 from oem_submissions.simulator.faults import Fault, Faults
 from oem_submissions.simulator.journal import Journal
+from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.truth import Filing, NewFiling, Truth
 from oem_submissions.simulator.uploads import File, read_file
 
 HERE = Path(__file__).parent
 HISTORY_ROWS = 10
+WRONG_DEALER = "99999"
 FORM_FAULTS = (
     "renamed_label",
     "moved_button",
     "new_required_field",
     "new_hidden_input",
+    "changed_action",
     "posts_twice",
     "drops_filled_value",
 )
@@ -86,6 +92,12 @@ class Visit:
         return self.session
 
     @property
+    def shown(self) -> Session | None:
+        """The session as the pages show it."""
+        wrong = self.session is not None and self.session.stage == "in" and self.fault("wrong_dealer")
+        return replace(self.session, dealer=WRONG_DEALER) if self.session and wrong else self.session
+
+    @property
     def post_id(self) -> int | None:
         """The number of this POST among the submit posts."""
         return getattr(self.request.state, "post_id", None)
@@ -108,16 +120,48 @@ Handler = Callable[[Visit], Awaitable[Response]]
 
 
 class Skin:
-    """A portal. `oem` names it and its paths, templates and cookie."""
+    """A portal. Everything that others must know of it is said by the class; an object of it answers requests."""
 
-    oem: str
+    oem: ClassVar[str]
+    """Names the portal, its paths, its cookie, and the folder `templates/<oem>` beside its module (or its base's)."""
+    kinds: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The claim types that it takes, each with its business key: `dealer`, and fields called as in the claim."""
+    telltales: ClassVar[Mapping[str, str]]
+    """By claim type, a field outside of the business key that the history shows: by it another's claim is told."""
+    submit_paths: ClassVar[tuple[str, ...]]
+    """The only paths whose POST files something."""
+    login_path: ClassVar[str]
+    """Where user and password are sent."""
+    uses_totp: ClassVar[bool] = False
+    without: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The faults that make no sense here, each with the reason, as the end of a sentence."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._pages = Environment(
-            loader=FileSystemLoader(HERE / "templates" / self.oem), autoescape=True, undefined=StrictUndefined
-        )
+        own = [one for one in type(self).__mro__ if issubclass(one, Skin) and one is not Skin]
+        folders = [Path(inspect.getfile(one)).parent / "templates" / self.oem for one in own]
+        loader = FileSystemLoader([*folders, HERE / "templates" / "plain"])
+        self._pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
         self._pages.filters["us_time"] = lambda at: f"{at:%m/%d/%Y %I:%M %p}"
+
+    def routes(self) -> list[BaseRoute]:
+        """Its pages."""
+        raise NotImplementedError
+
+    @staticmethod
+    def reference(number: int, year: int, kind: str) -> str:
+        """A reference in the portal's format, another one for every number."""
+        raise NotImplementedError
+
+    @classmethod
+    def claim(cls, kind: str, dealer: str, chance: random.Random, today: date) -> Made:
+        """A claim that the portal takes, as the CRM has it; another one at every call."""
+        raise NotImplementedError
+
+    @classmethod
+    def refused(cls, made: Made, today: date) -> Made | None:
+        """The claim, changed so that the portal refuses it; None when it takes everything."""
+        return None
 
     @property
     def cookie(self) -> str:
@@ -126,7 +170,7 @@ class Skin:
 
     def page(self, template: str, visit: Visit, status: int = 200, **context: Any) -> Response:
         """A page of the portal."""
-        text = self._pages.get_template(template).render(session=visit.session, now=self.world.clock.now(), **context)
+        text = self._pages.get_template(template).render(session=visit.shown, now=self.world.clock.now(), **context)
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 
     def route(self, path: str, handler: Handler, method: str = "GET", *, needs_session: bool = True) -> Route:
@@ -135,14 +179,17 @@ class Skin:
         async def endpoint(request: Request) -> Response:
             visit = await self._visit(request)
             if slow := visit.fault("slow"):
-                await asyncio.sleep(slow.duration)
+                await delay(request, slow.duration)
             if visit.fault("maintenance"):
                 return self.maintenance(visit)
             if needs_session and (visit.session is None or visit.session.stage != "in"):
                 return self.no_session(visit)
             if visit.session is not None:
                 self.world.accounts.touch(visit.session)
-            return await handler(visit)
+            answer = await handler(visit)
+            if visit.fault("closes_connections"):
+                answer.headers["Connection"] = "close"
+            return answer
 
         return Route(f"/{self.oem}{path}", endpoint, methods=[method])
 
@@ -174,7 +221,13 @@ class Skin:
             accounts.end(session)
             return
         visit.session = session
+        if session.stage == "in" and visit.fault("ended_elsewhere"):
+            visit.ended, visit.session = "elsewhere", None
+            accounts.end(session)
+            return
         limit = IDLE_SECONDS
+        if visit.request.url.path in self.submit_paths and visit.fault("expired_at_submit"):
+            limit = -1.0
         if session.stage == "in" and (expired := visit.fault("session_expired")):
             limit = expired.seconds if expired.seconds is not None else -1.0
         if accounts.idle(session, limit):
@@ -216,6 +269,8 @@ class Skin:
             return self.server_error(visit)
         if visit.fault("reset_before_filing"):
             return ResetConnection()
+        if visit.fault("duplicate_refused"):
+            return Outcome(duplicate_of=truth.unused_reference(self.oem, new.kind))
         if visit.fault("lying_success"):
             return Outcome(shown=(truth.unused_reference(self.oem, new.kind),), lie=True)
         if visit.fault("draft_number"):
@@ -233,6 +288,8 @@ class Skin:
         shown = [f.reference for f in filings[:1] if f.reference]
         if visit.fault("reference_missing"):
             shown = []
+        if another := self._anothers_reference(visit):
+            shown = [another]
         if visit.fault("two_references"):
             shown.append(truth.unused_reference(self.oem, new.kind))
         return Outcome(tuple(shown), tuple(filings), later=later)
@@ -245,7 +302,25 @@ class Skin:
         if late := visit.fault("history_late"):
             now: datetime = self.world.clock.now()
             filings = [f for f in filings if (now - f.filed_at).total_seconds() >= late.duration]
+        if another := self._anothers_reference(visit):
+            filings = [replace(f, reference=another) for f in filings]
+        if visit.fault("history_foreign"):
+            filings = [replace(f, fields=f.fields | self._of_another(f)) for f in filings]
+        if visit.fault("history_twice"):
+            unused = self.world.truth.unused_reference
+            filings = [one for f in filings for one in (f, replace(f, reference=unused(self.oem, f.kind)))]
         return filings
+
+    def _anothers_reference(self, visit: Visit) -> str | None:
+        if not visit.fault("reference_reused"):
+            return None
+        filings = self.world.truth.find(self.oem)
+        return next((f.reference for f in filings if f.dealer != visit.who.dealer and f.reference), None)
+
+    def _of_another(self, filing: Filing) -> dict[str, str]:
+        name = self.telltales[filing.kind]
+        value = filing.fields[name]
+        return {name: value[:-1] + ("1" if value[-1:] != "1" else "2")}
 
 
 def page_of(rows: list[Any], wanted: str) -> tuple[list[Any], int, int]:

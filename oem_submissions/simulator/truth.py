@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
-from oem_submissions.simulator import references
 from oem_submissions.simulator.clock import Clock
 from oem_submissions.simulator.database import Database
 
-OEMS = ("aurora", "borealis", "cascade")
-SUBMIT_PATHS = {
-    "/aurora/claims": "aurora",
-    "/borealis/claims/submit": "borealis",
-    "/cascade/api/submissions": "cascade",
-}
-"""The only paths whose POST files something."""
-BUSINESS_KEYS = {
-    "warranty": ("dealer", "repair_order", "line", "coverage"),
-    "coop": ("dealer", "fund", "vendor", "vendor_invoice", "activity"),
-    "delivery_report": ("vin", "sale_sequence"),
-    "incentive": ("vin", "programme"),
-}
+FIRST_NUMBER = 4217
 DISPOSITIONS = ("submitted", "approved", "denied", "paid", "charged back")
+
+
+class Rules(Protocol):
+    """What the truth has to know of a portal; a skin says it."""
+
+    oem: ClassVar[str]
+    kinds: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The claim types that it takes, each with the fields that make two filings the same claim."""
+    submit_paths: ClassVar[tuple[str, ...]]
+    """The only paths whose POST files something."""
+
+    @staticmethod
+    def reference(number: int, year: int, kind: str) -> str:
+        """A reference in the portal's format, another one for every number."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class NewFiling:
     attachments: tuple[Received, ...] = ()
     post_id: int | None = None
 
-    @property
-    def business_key(self) -> str:
-        """What makes two filings the same claim."""
-        values = {"dealer": self.dealer, **self.fields}
-        return "|".join([self.kind, *(values.get(name, "").strip().upper() for name in BUSINESS_KEYS[self.kind])])
+
+def business_key(rules: type[Rules], kind: str, dealer: str, fields: Mapping[str, str]) -> str:
+    """What makes two filings the same claim."""
+    values = {"dealer": dealer, **fields}
+    return "|".join([kind, *(values.get(name, "").strip().upper() for name in rules.kinds[kind])])
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,15 @@ def _filing(row: sqlite3.Row) -> Filing:
 class Truth:
     """Filings and submit posts. Every write is durable before the portal answers."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, portals: Mapping[str, type[Rules]]) -> None:
         self._database = database
         self._clock = clock
+        self.portals = portals
+        """By OEM."""
+        self.submit_paths = {path: oem for oem, rules in portals.items() for path in rules.submit_paths}
+
+    def _business_key(self, new: NewFiling) -> str:
+        return business_key(self.portals[new.oem], new.kind, new.dealer, new.fields)
 
     def count_post(self, oem: str, path: str) -> int:
         """Notes that a POST to a submit path arrived; returns its number."""
@@ -107,7 +116,7 @@ class Truth:
     def file(self, new: NewFiling, *, reference_later: bool = False, copies: int = 1) -> list[Filing]:
         """Files a claim, `copies` times for a portal that processes twice, all in one transaction."""
         now = self._clock.now()
-        ids = []
+        ids, business_key = [], self._business_key(new)
         with self._database.transaction() as connection:
             for _ in range(copies):
                 reference = None if reference_later else self._next(connection, new.oem, new.kind, now)
@@ -115,7 +124,7 @@ class Truth:
                     "INSERT INTO filings (oem, kind, dealer, business_key, reference, fields, attachments, filed_at,"
                     " post_id, disposition) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'submitted')",
                     (
-                        new.oem, new.kind, new.dealer, new.business_key, reference, json.dumps(new.fields),
+                        new.oem, new.kind, new.dealer, business_key, reference, json.dumps(new.fields),
                         json.dumps([f.as_json() for f in new.attachments]), now.isoformat(), new.post_id,
                     ),
                 )  # fmt: skip
@@ -133,8 +142,8 @@ class Truth:
             return self._database.next_number(connection, f"{oem}-draft", 88_231)
 
     def _next(self, connection: sqlite3.Connection, oem: str, kind: str, now: datetime) -> str:
-        number = self._database.next_number(connection, oem, references.FIRST_NUMBERS[oem])
-        return references.FORMATS[oem](number, now.year, kind)
+        number = self._database.next_number(connection, oem, FIRST_NUMBER)
+        return self.portals[oem].reference(number, now.year, kind)
 
     def find(self, oem: str, dealer: str | None = None) -> list[Filing]:
         """The filings of a portal, or of one of its dealers, newest first."""
@@ -144,8 +153,9 @@ class Truth:
     def existing(self, new: NewFiling) -> Filing | None:
         """The first filing for the same business key."""
         row = self._database.row(
-            "SELECT * FROM filings WHERE oem = ? AND business_key = ? ORDER BY id LIMIT 1", new.oem, new.business_key
-        )
+            "SELECT * FROM filings WHERE oem = ? AND business_key = ? ORDER BY id LIMIT 1",
+            new.oem, self._business_key(new),
+        )  # fmt: skip
         return _filing(row) if row else None
 
     def by_id(self, filing_id: int) -> Filing | None:

@@ -247,10 +247,17 @@ def test_cascade_files_a_report_twice_when_asked_twice(sim: Simulator, dealer: D
     assert counts(sim, "cascade") == (2, 2, 1)
 
 
+def test_a_portal_that_closes_its_connections_says_so_in_every_answer(sim: Simulator) -> None:
+    sim.client.set_fault("aurora", "closes_connections")
+    for path in ("home", "bulletins"):
+        answer = Dealer(sim.http_url).session.get(f"{sim.http_url}/aurora/{path}")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
 def test_faults_that_do_not_exist_or_make_no_sense_are_refused_in_a_sentence(sim: Simulator) -> None:
     with pytest.raises(SimulatorRefused, match="there is no fault 'slw'; there are slow, "):
         sim.client.set_fault("aurora", "slw")
-    with pytest.raises(SimulatorRefused, match="'session_elsewhere' makes no sense for cascade; it is for borealis"):
+    with pytest.raises(SimulatorRefused, match="'session_elsewhere' makes no sense for cascade: the portal lets"):
         sim.client.set_fault("cascade", "session_elsewhere")
     with pytest.raises(SimulatorRefused, match="the TOTP secret is no base32 text"):
         sim.client.add_account("borealis", "1", "x", "y", "Z", totp_secret="short")

@@ -1,0 +1,1 @@
+"""Dakota Trucks: parts returns. Written as an engineer would: by the adapter API and the skin's base class alone."""
