@@ -38,6 +38,7 @@ from oem_submissions.domain.states import LOOKED_UP, State, after_failed_attempt
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger import looks
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import compare_and_set, database_now, has_artifacts, move, on_attempt
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
@@ -76,7 +77,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerReader, HistoryBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.

@@ -89,7 +89,8 @@ class Services:
 
     def crm_agrees(self, claim: Claim) -> bool:
         """Whether the CRM's record, read now, says what the ledger says."""
-        return same_standing(self.crm.read_outcome(claim.crm_record_id), claim, self.settings.desk_url)
+        found, standing = self.crm.read_outcome(claim.crm_record_id), self.ledger.standing(claim.claim_id)
+        return same_standing(found, claim, self.settings.desk_url, standing)
 
     def recover(self, actor: str) -> list[LostWorker]:
         """Put right what lost workers left."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
 from oem_submissions.ports import Crm, CrmOutcome, CrmRecordConflict, CrmUnavailable, Ledger
@@ -31,19 +32,25 @@ def sync_claims(
     for claim in claims:
         if not needs_telling(claim):
             continue
-        outcome = outcome_for(claim, desk_url)
-        try:
-            if crm.read_outcome(claim.crm_record_id) != outcome:
-                crm.write_outcome(claim.crm_record_id, outcome)
-            if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
-                untold.append(Untold(claim, f"the record says {found}, not {outcome}"))
-                continue
-        except (CrmUnavailable, CrmRecordConflict) as error:
-            _log.warning("claim %s: %s", claim.claim_id, error)
-            untold.append(Untold(claim, str(error)))
+        outcome = outcome_for(claim, desk_url, ledger.standing(claim.claim_id))
+        if (problem := write_and_read_back(claim, outcome, crm)) is not None:
+            untold.append(Untold(claim, problem))
             continue
         ledger.synced(claim, run_id, actor)
     return untold
+
+
+def write_and_read_back(claim: Claim, outcome: CrmOutcome, crm: Crm) -> str | None:
+    """Make the record say the outcome, unless it does; None when it was read back equal, else what is wrong."""
+    try:
+        if crm.read_outcome(claim.crm_record_id) != outcome:
+            crm.write_outcome(claim.crm_record_id, outcome)
+        if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
+            return f"the record says {found}, not {outcome}"
+    except (CrmUnavailable, CrmRecordConflict) as error:
+        _log.warning("claim %s: %s", claim.claim_id, error)
+        return str(error)
+    return None
 
 
 def needs_telling(claim: Claim) -> bool:
@@ -53,9 +60,10 @@ def needs_telling(claim: Claim) -> bool:
     return claim.state in TOLD_TO_CRM and claim.crm_version != claim.version
 
 
-def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
-    """What the CRM's record should say. A link to evidence only when the bundle is sealed."""
+def outcome_for(claim: Claim, desk_url: str, standing: Standing | None) -> CrmOutcome:
+    """What the CRM's record should say: a link to evidence once the bundle is sealed, a decision once there is one."""
     digest = claim.bundle_digest
+    decision = standing if standing is not None and standing.disposition is not Disposition.UNDECIDED else None
     return CrmOutcome(
         claim_id=claim.claim_id,
         status=crm_status(claim.state),
@@ -68,16 +76,19 @@ def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
         run_id=claim.run_id,
         confirmed_at=_to_seconds(claim.confirmed_at),
         updated_at=_to_seconds(claim.updated_at),
+        disposition=str(decision.disposition) if decision else None,
+        disposition_text=(decision.text or None) if decision else None,
+        disposition_at=_to_seconds(decision.changed_at) if decision else None,
     )
 
 
-def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str) -> bool:
+def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str, standing: Standing | None) -> bool:
     """Whether the CRM's record says what the ledger says.
 
     The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is
     named by digest.
     """
-    expected = outcome_for(claim, desk_url)
+    expected = outcome_for(claim, desk_url, standing)
     if found is None or _path(found.evidence_url) != _path(expected.evidence_url):
         return False
     return replace(found, updated_at=expected.updated_at, evidence_url=expected.evidence_url) == expected

@@ -42,6 +42,7 @@ from oem_submissions_tests.portal.parts import (
     coop,
     delivery,
     file_claim,
+    newest_pack,
     session,
     vin,
     warranty,
@@ -161,7 +162,7 @@ class World:
         self.chromium, self.simulator, self.ledger, self.evidence = chromium, simulator, ledger, MemoryStore()
         self.selectors = Path(shutil.copytree(SELECTORS, folder / "selectors"))
         (self.selectors / "packs.lock").unlink()
-        pack = self.selectors / "aurora" / "v0001.yaml"
+        pack = newest_pack(self.selectors, "aurora")
         pack.write_text(pack.read_text().replace("settle_minutes: 60", "settle_minutes: 0"))
         simulator.client.add_account("aurora", "10234", "jdoe", "secret-pw-7", "Lakeside Motors")
 
