@@ -42,6 +42,8 @@ class Settings:
     """First delay of the exponential backoff."""
     look_hours: float = 24.0
     """How long a held claim is looked up by the system itself before it is given to a person."""
+    poll_hours: float = 6.0
+    """How often the portal is asked what the OEM decided of an account's filed claims."""
     attachment_bytes: int = 5 * 1024 * 1024
     start_date: date = date(2026, 1, 1)
     """The first day that has partitions."""
@@ -93,6 +95,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
         retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
         look_hours=_number(env, "LOOK_HOURS", 24.0, least=0.0),
+        poll_hours=_number(env, "POLL_HOURS", 6.0, least=0.5),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),

@@ -1,4 +1,4 @@
-"""How untrusted texts are kept, and shown to people. Escaping for HTML is the templates' work, not this module's. Pure."""
+"""How untrusted texts are kept, and shown to people. Escaping for HTML is the templates' work. Pure."""
 
 from __future__ import annotations
 

@@ -6,12 +6,13 @@ and a row that caches the last one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from oem_submissions.domain.dispositions import AWAITS_DECISION, FIRST, POLLED, Disposition, Seen, Standing, is_expected
@@ -113,11 +114,11 @@ class HistoryBook:
 
     # --- sweeps ---
 
-    def add_sweep(self, read_id: int, oem: str, dealer: str, sweep: Sweep) -> int:
-        """Keep what a sweep found, for ever. Returns its id."""
+    def add_sweep(self, read_id: int | None, oem: str, dealer: str, sweep: Sweep) -> int:
+        """Keep what a sweep found, for ever; without a read when the portal was not even asked. Returns its id."""
         with self._engine.begin() as connection:
-            values = {"read_id": read_id, "oem": oem, "dealer": dealer, "conclusive": sweep.conclusive}
-            values |= {"text": sweep.text[:_TEXT], "at": database_now(connection)}
+            values: dict[str, Any] = {"read_id": read_id, "oem": oem, "dealer": dealer}
+            values |= {"conclusive": sweep.conclusive, "text": sweep.text[:_TEXT], "at": database_now(connection)}
             sweep_id = connection.execute(insert(sweeps).values(values).returning(sweeps.c.sweep_id)).scalar_one()
             rows = [
                 {**asdict(finding), "text": finding.text[:_TEXT], "sweep_id": sweep_id, "number": number}
@@ -221,7 +222,7 @@ def _reads_due(oem: str, every: float) -> Select[Any]:
         select(history_reads.c.dealer, history_reads.c.read_id, history_reads.c.again_at)
         .where(history_reads.c.oem == oem)
         .order_by(history_reads.c.dealer, history_reads.c.read_id.desc())
-        .distinct(history_reads.c.dealer)
+        .ext(distinct_on(history_reads.c.dealer))
         .subquery()
     )
     due_at = func.coalesce(last.c.again_at, func.min(claims.c.confirmed_at) + timedelta(seconds=every))
@@ -283,8 +284,8 @@ def _keep(
     connection: Connection, before: Standing, values: Mapping[str, Any], now: datetime, *, is_new: bool
 ) -> Standing:
     """A changed standing with the next version. That nothing is decided yet, the CRM need not be told."""
-    moved = {"changed_at": now} if "disposition" in values else {}
-    changed = replace(before, **values, **moved, version=before.version + 1)
+    changed_at = now if "disposition" in values else before.changed_at
+    changed = replace(before, **values, version=before.version + 1, changed_at=changed_at)
     if changed.disposition is FIRST and before.disposition is FIRST and not (changed.overdue or before.needs_telling):
         changed = replace(changed, crm_version=changed.version)
     if not is_new:

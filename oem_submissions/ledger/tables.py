@@ -241,7 +241,8 @@ sweeps = Table(
     "sweeps",
     metadata,
     Column("sweep_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("read_id", BigInteger, ForeignKey("history_reads.read_id"), nullable=False, unique=True),
+    # Null when the portal was not even asked.
+    Column("read_id", BigInteger, ForeignKey("history_reads.read_id"), unique=True),
     Column("at", _Moment, nullable=False),
     Column("oem", Text, nullable=False),
     Column("dealer", Text, nullable=False),

@@ -36,7 +36,7 @@ def upgrade() -> None:
     op.create_table(
         "sweeps",
         sa.Column("sweep_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("read_id", sa.BigInteger(), nullable=False),
+        sa.Column("read_id", sa.BigInteger(), nullable=True),
         sa.Column("at", _MOMENT, nullable=False),
         sa.Column("oem", sa.Text(), nullable=False),
         sa.Column("dealer", sa.Text(), nullable=False),
