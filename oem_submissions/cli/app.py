@@ -20,14 +20,17 @@ from typing import Annotated, Any
 import typer
 from dotenv import load_dotenv
 from rich.table import Table
+from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import REASONS, ReasonCode, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import HELD, State
+from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
@@ -244,9 +247,10 @@ def lookup(text: str, as_json: AsJson = False) -> None:
 
 
 def _story(claim: Claim, ledger: Ledger, settings: Settings) -> dict[str, Any]:
-    events = ledger.events(claim.claim_id)
+    events, standing = ledger.events(claim.claim_id), ledger.standing(claim.claim_id)
     return {
         **{k: v for k, v in asdict(claim).items() if k != "payload"},
+        "disposition": _disposition(standing) if standing else None,
         "next": REASONS[claim.reason].action if claim.reason else None,
         "page": f"{settings.desk_url}/claims/{claim.claim_id}",
         "evidence": f"{settings.desk_url}/e/{claim.claim_id}/{claim.bundle_digest}" if claim.bundle_digest else None,
@@ -255,12 +259,28 @@ def _story(claim: Claim, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     }
 
 
+def _disposition(standing: Standing) -> dict[str, Any]:
+    """What the OEM decided, as last seen; `text` is the portal's word."""
+    shown = ("disposition", "text", "expected", "overdue", "changed_at", "seen_at")
+    return {name: getattr(standing, name) for name in shown}
+
+
+def _in_words(disposition: dict[str, Any]) -> str:
+    flags = [] if disposition["expected"] else ["not expected after what it was"]
+    flags += ["overdue"] if disposition["overdue"] else []
+    since = f"{disposition['changed_at']:%Y-%m-%d %H:%M} UTC"
+    said = f"{disposition['disposition']}, '{visible(disposition['text'])}', since {since}"
+    return "; ".join([said, *flags])
+
+
 def _show_story(story: dict[str, Any]) -> None:
     facts = Table.grid(padding=(0, 2))
     for name in ("claim_id", "oem", "dealer", "period", "state", "reference", "reason", "reason_text", "next",
                  "crm_record_id", "run_id", "page", "evidence", "chain"):  # fmt: skip
         if story[name]:
             facts.add_row(f"[bold]{name.replace('_', ' ')}", str(story[name]))
+    if story["disposition"]:
+        facts.add_row("[bold]the OEM's decision", Text(_in_words(story["disposition"])))
     terminal.print(facts)
     table = Table(header_style="bold", box=None, padding=(0, 2))
     for column in ("at (UTC)", "what", "move", "who", "details"):

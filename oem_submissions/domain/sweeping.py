@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from oem_submissions.domain.dispositions import Disposition
@@ -97,6 +97,10 @@ def _is_broken(claim_type: str, listing: Listing, book: Sequence[BookedClaim]) -
     """The positive control: of the claims that the list must show, it shows none."""
     known = {b.claim.reference for b in book if b.must_be_listed and b.claim.claim_type == claim_type}
     return bool(known) and not known & {f.number for f in listing.filings if f.claim_type == claim_type}
+
+
+_A_DAY = timedelta(days=1)
+"""Some lists show days, not times."""
 
 
 class _Comparison:
@@ -190,7 +194,7 @@ class _Comparison:
         if looks_like_claim_id(self._oem, carried):
             text = f"{filing.name} carries our claim id {carried}, and the ledger has no such claim for this account."
             return Finding(Kind.LOST, f"{text} Tell the engineers.", carried, filing.number, filing.cells)
-        if self._begins and filing.submitted_at and filing.submitted_at < self._begins:
+        if self._begins and filing.submitted_at and filing.submitted_at < self._begins - _A_DAY:
             return None
         text = f"{filing.name} is nobody's in the ledger: somebody keyed it in by hand."
         return Finding(Kind.HAND_KEYED, text, None, filing.number, filing.cells)

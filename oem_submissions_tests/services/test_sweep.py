@@ -99,7 +99,7 @@ def test_what_was_keyed_in_before_our_time_is_none_of_our_business(
     with ledger._engine.begin() as connection:
         connection.execute(update(dealers).values(first_seen_at=text("clock_timestamp() - interval '1 day'")))
     now = datetime.now(UTC)
-    old = portal.row("WC-000900", "BYHAND1", at=now - timedelta(days=2))
+    old = portal.row("WC-000900", "BYHAND1", at=now - timedelta(days=3))
     new = portal.row("WC-000901", "BYHAND2", at=now - timedelta(hours=2))
     lists(portal, lambda rows: [*rows, old, new])
     assert only(swept(ledger, portal)).reference == "WC-000901"
