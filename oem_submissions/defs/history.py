@@ -68,6 +68,8 @@ SWEEP_CRON = "10 5 * * *"
 """In the OEM's time zone: after its nightly batch and its maintenance, before the dealers' day."""
 
 
+_AFTER_FILING = {"dagster/priority": "-1"}
+"""In the queue, reading comes after filing: hundreds of accounts are swept at once."""
 _CLAIM_COLUMNS = ("claim_id", "reference", "disposition", "the portal says", "since", "overdue")
 
 
@@ -301,7 +303,7 @@ def dispositions_job(rules: ClaimRules) -> Any:
         f"{rules.oem}_dispositions_job",
         selection=AssetSelection.assets(AssetKey([rules.oem, DISPOSITIONS])),
         description=f"Ask {rules.oem} what it decided of filed claims, and tell the CRM.",
-        tags={"oem": rules.oem},
+        tags={"oem": rules.oem, **_AFTER_FILING},
     )
 
 
@@ -311,7 +313,7 @@ def sweep_job(rules: ClaimRules) -> Any:
         f"{rules.oem}_sweep_job",
         selection=AssetSelection.assets(AssetKey([rules.oem, SWEEP])),
         description=f"Hold {rules.oem}'s history against the ledger.",
-        tags={"oem": rules.oem},
+        tags={"oem": rules.oem, **_AFTER_FILING},
     )
 
 

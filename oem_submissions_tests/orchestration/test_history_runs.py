@@ -279,6 +279,7 @@ def test_every_night_each_account_is_swept_once(history: History) -> None:
     assert history.night() == []
     schedule = history.defs.resolve_schedule_def("aurora_sweep")
     assert schedule.execution_timezone == "America/Chicago"
+    assert job.tags["dagster/priority"] == "-1"  # filing goes first
 
 
 # --- tags ---

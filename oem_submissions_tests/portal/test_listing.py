@@ -11,7 +11,7 @@ import pytest
 from adapters import registry
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.dispositions import Disposition, Seen
-from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.outcomes import Filed
 from oem_submissions.domain.reasons import ReasonCode
@@ -231,6 +231,26 @@ def test_a_history_that_fails_or_files_by_itself_is_no_listing(chromium: Browser
         with pytest.raises(StepFailed, match="tried to submit, and was stopped"):
             everything(opened)
     assert posts(simulator, "aurora") == 0
+
+
+@pytest.mark.parametrize(
+    ("oem", "old", "new", "said"),
+    [
+        ("aurora", "        submitted: {heading: Submitted (UTC)", "        # {", "newest_first needs submitted"),
+        ("aurora", "Suspended: SUSPENDED", "Suspended: UNRECOGNISED", "no text means UNRECOGNISED"),
+        ("aurora", "Suspended: SUSPENDED", "Suspended: PERHAPS", "decisions.texts.Suspended"),
+        ("aurora", "(?P<total>", "(?P<count>", "exactly one group, (?P<total>"),
+        ("aurora", '%I:%M %p"}', '%I:%M %p", timezone: Chicago}', "not an IANA time zone"),
+        ("borealis", "      go: {role: button, name: Filter}\n", "", "listing.since needs go"),
+    ],
+)
+def test_a_listing_that_makes_no_sense_is_refused_in_one_sentence(
+    oem: str, old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_pack(with_pack(tmp_path, oem, old, new), oem)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_word_is_known_by_its_whole_cell_in_any_case() -> None:
