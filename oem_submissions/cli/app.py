@@ -278,7 +278,7 @@ def _show_story(story: dict[str, Any]) -> None:
     for name in ("claim_id", "oem", "dealer", "period", "state", "reference", "reason", "reason_text", "next",
                  "crm_record_id", "run_id", "page", "evidence", "chain"):  # fmt: skip
         if story[name]:
-            facts.add_row(f"[bold]{name.replace('_', ' ')}", str(story[name]))
+            facts.add_row(f"[bold]{name.replace('_', ' ')}", Text(visible(str(story[name]))))
     if story["disposition"]:
         facts.add_row("[bold]the OEM's decision", Text(_in_words(story["disposition"])))
     terminal.print(facts)
@@ -289,7 +289,8 @@ def _show_story(story: dict[str, Any]) -> None:
         move = f"{event['from_state'] or ''} → {event['to_state']}" if event["to_state"] else ""
         at = event["at"].strftime("%Y-%m-%d %H:%M:%S")
         details = ", ".join(f"{k} {v}" for k, v in event["details"].items() if v and len(str(v)) < 60)
-        table.add_row(at, event["kind"].replace("_", " "), move, event["actor"], details)
+        said = (at, event["kind"].replace("_", " "), move, event["actor"], details)
+        table.add_row(*(Text(visible(part)) for part in said))  # a portal's words are no markup
     terminal.print(table)
 
 

@@ -22,6 +22,7 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, DueWork, Lease, Pins
 from oem_submissions.domain.states import FILED, State
 from oem_submissions.domain.sweeping import Finding, Kind, Sweep
+from oem_submissions.domain.texts import keepable
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.moves import database_now
@@ -64,7 +65,7 @@ class HistoryBook:
             values = {
                 "at": now, "oem": account[0], "dealer": account[1], "run_id": by[0], "worker": by[1],
                 "fencing_token": lease.fencing_token if lease else None, "pack_version": pins.pack_version,
-                "pack_digest": pins.pack_digest, "reason": reason, "text": text[:_TEXT], "filings": filings,
+                "pack_digest": pins.pack_digest, "reason": reason, "text": keepable(text)[:_TEXT], "filings": filings,
                 "failures": failures, "again_at": now + timedelta(seconds=again_seconds),
             }  # fmt: skip
             return connection.execute(

@@ -83,9 +83,12 @@ def test_a_look_up_tells_what_the_oem_decided(command: Callable[..., Ended], led
     (story,) = command("lookup", reference, "--json").document["claims"]
     assert (story["state"], story["disposition"]["disposition"]) == ("CONFIRMED", "CHARGED_BACK")
     assert story["disposition"]["expected"] is False
-    shown = command("lookup", reference, COLUMNS="200")
-    assert "CHARGED_BACK, 'Charged back⟨U+202E⟩[red]'" in shown.out + shown.err
-    assert "not expected after what it was" in shown.out + shown.err
+    ended = command("lookup", reference, COLUMNS="400")
+    shown = " ".join((ended.out + ended.err).split())
+    assert "CHARGED_BACK, 'Charged back⟨U+202E⟩[red]'" in shown
+    assert "not expected after what it was" in shown
+    assert "says Charged back⟨U+202E⟩[red]" in shown
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
 
 
 def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(command: Callable[..., Ended]) -> None:
