@@ -6,7 +6,7 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,9 +15,12 @@ from typing import Any, Protocol
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
+from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
+from oem_submissions.domain.polling import DuePoll, HistoryRead
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Attempt,
@@ -34,6 +37,7 @@ from oem_submissions.domain.records import (
     Pins,
 )
 from oem_submissions.domain.states import State
+from oem_submissions.domain.sweeping import Sweep
 
 # --- CRM ---------------------------------------------------------------------------------------------------------
 
@@ -81,6 +85,12 @@ class CrmOutcome:
     run_id: str | None = None
     confirmed_at: datetime | None = None
     updated_at: datetime | None = None
+    disposition: str | None = None
+    """What the OEM decided of the filed claim, a `Disposition` as text; None while nothing is decided."""
+    disposition_text: str | None = None
+    """The portal's own words, untrusted."""
+    disposition_at: datetime | None = None
+    """When we saw it change."""
 
 
 class CrmUnavailable(Exception):
@@ -195,6 +205,13 @@ class PortalSession(Protocol):
         """
         ...
 
+    def list_history(self, since: datetime) -> Listing:
+        """Every filing of the account since then, all pages, all claim types that the pack can list; maybe older ones.
+
+        The gate stays closed. Raises `StepFailed` when a list can't be read to its end: then nothing is known.
+        """
+        ...
+
 
 class ClaimRules(Protocol):
     """What an adapter says about claims; intake needs no more of it."""
@@ -227,6 +244,14 @@ class Portal(Protocol):
 
     def history_rules(self, claim_type: str) -> HistoryRules | None:
         """What the pack says of the history of such claims; None when the portal has none."""
+        ...
+
+    def listing_rules(self, claim_type: str) -> ListingRules | None:
+        """What the pack says of the whole list of such claims; None when they can't be listed."""
+        ...
+
+    def likeness(self, submission: Submission) -> Likeness:
+        """How the list would show the claim. Only for claim types that have `listing_rules`."""
         ...
 
 
@@ -390,6 +415,31 @@ class Ledger(Protocol):
     def last_lease_entry(self) -> int: ...
     def lost_leases(self, after: int) -> list[LostLease]: ...
     def left_by(self, lost: LostLease) -> list[tuple[Claim, Attempt]]: ...
+    # the portal's history
+    def note_history_read(
+        self,
+        lease: Lease | None,
+        account: tuple[str, str],
+        by: tuple[str, str],
+        pins: Pins,
+        filings: int | None,
+        reason: ReasonCode | None,
+        text: str,
+        failures: int,
+        again_seconds: float,
+    ) -> int: ...
+    def last_history_read(self, oem: str, dealer: str) -> HistoryRead | None: ...
+    def account_claims(self, oem: str, dealer: str) -> list[tuple[Claim, float | None]]: ...
+    def holders(self, oem: str, references: Collection[str]) -> dict[str, Claim]: ...
+    def account_begins(self, oem: str, dealer: str) -> datetime | None: ...
+    def add_sweep(self, read_id: int | None, oem: str, dealer: str, sweep: Sweep) -> int: ...
+    def last_sweep(self, oem: str, dealer: str) -> Sweep | None: ...
+    def standing(self, claim_id: str) -> Standing | None: ...
+    def standings(self, oem: str, dealer: str) -> dict[str, Standing]: ...
+    def see(self, claim: Claim, known: Standing | None, seen: Seen, lease: Lease) -> Standing: ...
+    def decision_overdue(self, claim: Claim, known: Standing | None, days: int, lease: Lease) -> Standing: ...
+    def disposition_told(self, claim: Claim, standing: Standing, run_id: str, actor: str) -> Standing: ...
+    def due_polls(self, oem: str, every: float) -> list[DuePoll]: ...
 
     # reading
     def claim(self, claim_id: str) -> Claim | None: ...

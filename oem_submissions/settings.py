@@ -44,6 +44,8 @@ class Settings:
     """How long a held claim is looked up by the system itself before it is given to a person."""
     breaker_failures: int = 3
     """Faults alike in a row, at one OEM, after which nothing more is filed there until a probe succeeds."""
+    poll_hours: float = 6.0
+    """How often the portal is asked what the OEM decided of an account's filed claims."""
     attachment_bytes: int = 5 * 1024 * 1024
     start_date: date = date(2026, 1, 1)
     """The first day that has partitions."""
@@ -96,6 +98,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         retry_seconds=_number(env, "RETRY_SECONDS", 20.0, least=0.0),
         look_hours=_number(env, "LOOK_HOURS", 24.0, least=0.0),
         breaker_failures=int(_number(env, "BREAKER_FAILURES", 3, least=1)),
+        poll_hours=_number(env, "POLL_HOURS", 6.0, least=0.5),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),

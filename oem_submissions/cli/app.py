@@ -20,16 +20,19 @@ from typing import Annotated, Any
 import typer
 from dotenv import load_dotenv
 from rich.table import Table
+from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import HELD, State
+from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
@@ -288,9 +291,10 @@ def lookup(text: str, as_json: AsJson = False) -> None:
 
 
 def _story(claim: Claim, ledger: Ledger, settings: Settings) -> dict[str, Any]:
-    events = ledger.events(claim.claim_id)
+    events, standing = ledger.events(claim.claim_id), ledger.standing(claim.claim_id)
     return {
         **{k: v for k, v in asdict(claim).items() if k != "payload"},
+        "disposition": _disposition(standing) if standing else None,
         "next": REASONS[claim.reason].action if claim.reason else None,
         "page": f"{settings.desk_url}/claims/{claim.claim_id}",
         "evidence": f"{settings.desk_url}/e/{claim.claim_id}/{claim.bundle_digest}" if claim.bundle_digest else None,
@@ -299,12 +303,28 @@ def _story(claim: Claim, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     }
 
 
+def _disposition(standing: Standing) -> dict[str, Any]:
+    """What the OEM decided, as last seen; `text` is the portal's word."""
+    shown = ("disposition", "text", "expected", "overdue", "changed_at", "seen_at")
+    return {name: getattr(standing, name) for name in shown}
+
+
+def _in_words(disposition: dict[str, Any]) -> str:
+    flags = [] if disposition["expected"] else ["not expected after what it was"]
+    flags += ["overdue"] if disposition["overdue"] else []
+    since = f"{disposition['changed_at']:%Y-%m-%d %H:%M} UTC"
+    said = f"{disposition['disposition']}, '{visible(disposition['text'])}', since {since}"
+    return "; ".join([said, *flags])
+
+
 def _show_story(story: dict[str, Any]) -> None:
     facts = Table.grid(padding=(0, 2))
     for name in ("claim_id", "oem", "dealer", "period", "state", "reference", "reason", "reason_text", "next",
                  "crm_record_id", "run_id", "page", "evidence", "chain"):  # fmt: skip
         if story[name]:
-            facts.add_row(f"[bold]{name.replace('_', ' ')}", str(story[name]))
+            facts.add_row(f"[bold]{name.replace('_', ' ')}", Text(visible(str(story[name]))))
+    if story["disposition"]:
+        facts.add_row("[bold]the OEM's decision", Text(_in_words(story["disposition"])))
     terminal.print(facts)
     table = Table(header_style="bold", box=None, padding=(0, 2))
     for column in ("at (UTC)", "what", "move", "who", "details"):
@@ -313,7 +333,8 @@ def _show_story(story: dict[str, Any]) -> None:
         move = f"{event['from_state'] or ''} → {event['to_state']}" if event["to_state"] else ""
         at = event["at"].strftime("%Y-%m-%d %H:%M:%S")
         details = ", ".join(f"{k} {v}" for k, v in event["details"].items() if v and len(str(v)) < 60)
-        table.add_row(at, event["kind"].replace("_", " "), move, event["actor"], details)
+        said = (at, event["kind"].replace("_", " "), move, event["actor"], details)
+        table.add_row(*(Text(visible(part)) for part in said))  # a portal's words are no markup
     terminal.print(table)
 
 
@@ -330,10 +351,10 @@ def conformance(
     """The fault suite: the adapter with its newest pack, on its simulated portal. Ready for the gate, or not."""
     from oem_submissions.cli.conformance import run_conformance
 
-    _known(oem)
+    require_known(oem)
     report = run_conformance(oem, skin, only or (), read_settings(), with_table=not as_json)
     if as_json:
-        _print_json(report.document())
+        print_json(report.document())
     if report.first_failure is not None:
         raise typer.Exit(Exit.NOT_SO)
 

@@ -83,6 +83,9 @@ def _evidence(settings: Settings) -> str:
 
 def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:
     crm = wiring.salesforce(settings, secrets)
+    if missing := crm.missing_fields():
+        lacks = f"The CRM's claim object lacks {', '.join(missing)}"
+        raise ConfigurationError(f"{lacks}: add them, or let our user see them.")
     next(iter(crm.due_records()), None)
     return f"{settings.crm_url} answers"
 

@@ -192,7 +192,7 @@ def _killed_after_the_click(trial: Trial, scenario: Scenario) -> None:
 def _expect_loss(trial: Trial, reason: ReasonCode) -> None:
     trial.portal_recovers()
     lost = trial.miss_the_worker()
-    found = [claim.reason for worker in lost for claim in worker.claims]
+    found = [claim.reason for worker in lost for claim, _ in worker.left]
     if found != [reason]:
         said = ", ".join(str(code) for code in found) or "nothing"
         trial.notes.append(f"The worker's loss should be noted as {reason}; it was noted as {said}.")

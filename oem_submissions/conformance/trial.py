@@ -189,8 +189,9 @@ class Trial:
 
     def miss_the_worker(self) -> list[LostWorker]:
         """Its lease runs out, and the health service puts right what it left."""
+        before = self.stage.ledger.last_lease_entry()
         self.later(2 * self.services.settings.lease_seconds / 60)
-        return self.services.recover("health")
+        return self.services.recover("health", before)
 
 
 def environment_of(stage: Stage) -> dict[str, str]:

@@ -33,6 +33,9 @@ class SalesforceFields:
     run_id: str = "Submission_Run_Id__c"
     confirmed_at: str = "Confirmed_At__c"
     updated_at: str = "Submission_Updated_At__c"
+    disposition: str = "Disposition__c"
+    disposition_text: str = "Disposition_Text__c"
+    disposition_at: str = "Disposition_At__c"
     file_kind: str = "Attachment_Kind__c"
     """On ContentVersion: photo, invoice, proof_of_performance, bill_of_sale; empty is other."""
 
@@ -61,7 +64,7 @@ def outcome_of(mapping: SalesforceFields, row: Mapping[str, Any]) -> CrmOutcome 
     held = {attribute: row[name] for attribute, name in mapping.of_outcome().items()}
     if not held["status"]:
         return None
-    for attribute in ("confirmed_at", "updated_at"):
+    for attribute in ("confirmed_at", "updated_at", "disposition_at"):
         if held[attribute] is not None:
             held[attribute] = parse_time(held[attribute])
     return CrmOutcome(**held | {"claim_id": held["claim_id"] or ""})

@@ -143,4 +143,5 @@ def _to_seconds(outcome: CrmOutcome) -> CrmOutcome:
         outcome,
         confirmed_at=_second(outcome.confirmed_at) if outcome.confirmed_at else None,
         updated_at=_second(outcome.updated_at) if outcome.updated_at else None,
+        disposition_at=_second(outcome.disposition_at) if outcome.disposition_at else None,
     )

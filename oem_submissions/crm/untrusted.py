@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from datetime import date, datetime
 from typing import Any
 
+from oem_submissions.domain.texts import keepable
 from oem_submissions.ports import CrmFile, CrmRecord
 
-_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
-"""No JSON store keeps NUL, no UTF-8 a lone surrogate."""
 _DEEPEST = 20
 _MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 
 
 def clean_text(value: Any) -> str:
     """The value as a text that every store can keep, without space around it; an empty text for nothing."""
-    return "" if value is None else _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", str(value)).strip()
+    return "" if value is None else keepable(str(value)).strip()
 
 
 def media_type_of(name: str) -> str:
@@ -59,7 +57,7 @@ def _unkeepable(value: Any, depth: int) -> str | None:
     if depth == 0:
         return f"it is nested more than {_DEEPEST} deep"
     if isinstance(value, str):
-        return "it holds a character that is none (NUL or half a surrogate pair)" if _UNKEEPABLE.search(value) else None
+        return "it holds a character that is none (NUL or half a surrogate pair)" if keepable(value) != value else None
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
     if isinstance(value, list):

@@ -29,6 +29,7 @@ from dagster import (
 
 from oem_submissions.defs.assets import CRM_INTAKE, asset_keys, worker_name
 from oem_submissions.defs.partitions import add_dealers, partition_key
+from oem_submissions.defs.reading import reads_only
 from oem_submissions.domain.records import DueLook, DueWork
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
@@ -248,9 +249,9 @@ def look_key(look: DueLook) -> str:
 
 
 def runs_under_way(instance: DagsterInstance, oem: str) -> set[tuple[str, str]]:
-    """(dealer, period) of every queued or running run of the OEM, however it was launched."""
+    """(dealer, period) of every queued or running run of the OEM that may file, however it was launched."""
     runs = instance.get_runs(RunsFilter(tags={"oem": oem}, statuses=UNFINISHED))
-    return {(run.tags.get("dealer", ""), run.tags.get("period", "")) for run in runs}
+    return {(run.tags.get("dealer", ""), run.tags.get("period", "")) for run in runs if reads_only(run) is None}
 
 
 def run_request(work: DueWork, run_key: str | None = None, job_name: str | None = None) -> RunRequest:

@@ -19,6 +19,15 @@ from oem_submissions.defs.automation import (
     reconcile_unknowns_sensor,
 )
 from oem_submissions.defs.checks import VerifyBundle, partition_checks
+from oem_submissions.defs.history import (
+    dispositions_asset,
+    dispositions_job,
+    history_checks,
+    poll_dispositions_sensor,
+    sweep_asset,
+    sweep_job,
+    sweep_schedule,
+)
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
 
@@ -29,12 +38,24 @@ def all_definitions(
     """One asset group, job and schedule per OEM; the sensors; and `services`, which every one of them works through."""
     ops = filing_ops(settings.attempts_budget, settings.retry_seconds)
     jobs: dict[str, Any] = {oem: filing_job(rules) for oem, rules in adapters.items()}
+    polls: dict[str, Any] = {oem: dispositions_job(rules) for oem, rules in adapters.items()}
+    sweeps: dict[str, Any] = {oem: sweep_job(rules) for oem, rules in adapters.items()}
+    again = (settings.attempts_budget, settings.retry_seconds)
     checks = [check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)]
+    checks += [check for rules in adapters.values() for check in history_checks(rules, settings.start_date)]
     return Definitions(
-        assets=[intake_asset(), *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values())],
+        assets=[
+            intake_asset(),
+            *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values()),
+            *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
+            *(sweep_asset(rules, *again) for rules in adapters.values()),
+        ],
         asset_checks=checks,
-        jobs=list(jobs.values()),
-        schedules=[enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()],
+        jobs=[*jobs.values(), *polls.values(), *sweeps.values()],
+        schedules=[
+            *(enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()),
+            *(sweep_schedule(rules, sweeps[oem]) for oem, rules in adapters.items()),
+        ],
         sensors=[
             crm_intake_sensor(settings.intake_seconds),
             new_dealers_sensor(adapters),
@@ -42,6 +63,7 @@ def all_definitions(
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
             breaker_probes_sensor(jobs),
+            poll_dispositions_sensor(polls),
         ],
         resources={"services": services},
         executor=in_process_executor,

@@ -11,6 +11,8 @@ from typing import Any
 
 from dagster import DagsterRun, QueuedRunCoordinator
 
+from oem_submissions.defs.reading import SWEEP, reads_only
+
 _PARTITION = "dagster/partition"
 
 
@@ -27,9 +29,11 @@ class TaggingRunCoordinator(QueuedRunCoordinator):
 
 
 def business_tags(run: DagsterRun) -> dict[str, str]:
-    """OEM, dealer and period of a filing run; nothing for any other run."""
+    """OEM, dealer and period of a run that uses a portal account, those of them that it has; a sweep has no period."""
     oems = {key.path[0] for key in run.asset_selection or () if len(key.path) == 2}
     oem = run.tags.get("oem") or (oems.pop() if len(oems) == 1 else None)
     dealer, period = run.tags.get(f"{_PARTITION}/dealer"), run.tags.get(f"{_PARTITION}/period")
+    if reads_only(run) == SWEEP:
+        dealer = run.tags.get(_PARTITION)
     tags = {"oem": oem, "dealer": dealer, "period": period}
     return {name: value for name, value in tags.items() if value}

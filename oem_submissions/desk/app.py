@@ -164,7 +164,8 @@ class Desk:
     def _claim_page(self, claim: Claim) -> ClaimPage:
         claim_id = claim.claim_id
         events, attempts = self.reader.events(claim_id), self.reader.attempts(claim_id)
-        return claim_page(claim, events, attempts, self.reader.artifacts(claim_id), self.dagster_url)
+        artifacts, standing = self.reader.artifacts(claim_id), self.reader.standing(claim_id)
+        return claim_page(claim, events, attempts, artifacts, standing, self.dagster_url)
 
     def _page(self, template: str, status: int = 200, **context: object) -> Response:
         text = self.environment.get_template(template).render(context)

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from oem_submissions.desk.story import STATE_WORDS, Line, tell, tone_of
+from oem_submissions.desk.story import DISPOSITION_WORDS, STATE_WORDS, Line, tell, tone_of, tone_of_standing
+from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import CONTROL, FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.reasons import REASONS, Reason
 from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
@@ -44,6 +45,7 @@ class ClaimPage:
     attempts: list[Attempt]
     shots: list[Shot]
     reason: Reason | None
+    standing: Standing | None
     run_url: str | None
 
 
@@ -52,6 +54,7 @@ def claim_page(
     events: Sequence[Event],
     attempts: Sequence[Attempt],
     artifacts: Sequence[KeptArtifact],
+    standing: Standing | None,
     dagster_url: str,
 ) -> ClaimPage:
     """The page of a claim; its pictures are those of the last attempt that left any."""
@@ -61,6 +64,7 @@ def claim_page(
         list(attempts),
         _shots(claim.claim_id, artifacts),
         REASONS[claim.reason] if claim.reason else None,
+        standing,
         _run_url(dagster_url, claim.run_id),
     )
 
@@ -110,6 +114,8 @@ def make_environment() -> Environment:
         "words": lambda state: STATE_WORDS[state][0],
         "sentence": lambda state: STATE_WORDS[state][1],
         "tone": tone_of,
+        "decision": lambda standing: DISPOSITION_WORDS[standing.disposition],
+        "decision_tone": tone_of_standing,
     }
     return environment
 

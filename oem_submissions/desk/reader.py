@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.records import Alert, Attempt, Claim, Event, KeptArtifact
 
 
@@ -24,6 +25,10 @@ class DeskReader(Protocol):
 
     def artifacts(self, claim_id: str) -> list[KeptArtifact]:
         """Every piece of evidence that is durable."""
+        ...
+
+    def standing(self, claim_id: str) -> Standing | None:
+        """What the OEM decided of it, as last seen; None when it was never seen in the portal's history."""
         ...
 
     def find(self, text: str) -> list[Claim]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.records import Event
 from oem_submissions.domain.states import FILED, HELD, State
 
@@ -47,6 +48,16 @@ _ARRIVED: dict[State, str] = {
     State.WITHDRAWN: "Withdrawn in the CRM",
 }
 
+DISPOSITION_WORDS: dict[Disposition, str] = {
+    Disposition.UNDECIDED: "Not decided yet",
+    Disposition.SUSPENDED: "Suspended: the OEM waits for something",
+    Disposition.APPROVED: "Approved",
+    Disposition.DENIED: "Denied",
+    Disposition.PAID: "Paid",
+    Disposition.CHARGED_BACK: "Charged back",
+    Disposition.UNRECOGNISED: "Not understood",
+}
+
 _HAPPENED: dict[str, str] = {
     "taken_in": "Taken in from the CRM",
     "amended": "Corrected in the CRM, and taken in again",
@@ -61,6 +72,9 @@ _HAPPENED: dict[str, str] = {
     "verdict": "A person’s verdict",
     "sealed": "Evidence sealed",
     "crm_told": "CRM record written and read back",
+    "disposition": "The OEM’s word on it",
+    "decision_overdue": "The OEM’s decision is overdue",
+    "crm_told_disposition": "CRM told of the OEM’s decision, and read back",
     "redriven": "Sent round again by an operator",
 }
 
@@ -87,6 +101,15 @@ def tone_of(state: State) -> Tone:
     if state in (State.REJECTED, State.DEAD):
         return "bad"
     return "held" if state in HELD else "plain"
+
+
+def tone_of_standing(standing: Standing) -> Tone:
+    """How the OEM's decision should look."""
+    if standing.disposition in (Disposition.DENIED, Disposition.CHARGED_BACK):
+        return "bad"
+    if standing.overdue or not standing.expected or standing.disposition is Disposition.UNRECOGNISED:
+        return "held"
+    return "good" if standing.disposition in (Disposition.APPROVED, Disposition.PAID) else "plain"
 
 
 def tell(events: Sequence[Event]) -> list[Line]:

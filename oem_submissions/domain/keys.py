@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 
@@ -20,9 +21,17 @@ def sha256_hex(data: bytes | str) -> str:
 
 def claim_id(oem: str, crm_record_id: str) -> str:
     """Our id of a CRM record's claim, safe in URLs and file names: the same record has the same id for ever."""
-    readable = "".join(c for c in oem.lower() if c.isascii() and c.isalnum())[:20] or "unknown"
     token = base64.b32encode(hashlib.sha256(f"{oem}\0{crm_record_id}".encode()).digest()).decode().lower()
-    return f"{readable}-{token[:12]}"
+    return f"{_readable(oem)}-{token[:12]}"
+
+
+def _readable(oem: str) -> str:
+    return "".join(c for c in oem.lower() if c.isascii() and c.isalnum())[:20] or "unknown"
+
+
+def looks_like_claim_id(oem: str, text: str) -> bool:
+    """Whether the text has the form of our ids of this OEM's claims."""
+    return re.fullmatch(re.escape(_readable(oem)) + r"-[a-z2-7]{12}", text) is not None
 
 
 def partition_key(dealer: str, period: str) -> str:

@@ -1,10 +1,19 @@
-"""How untrusted texts are shown to people. Escaping for HTML is the templates' work, not this module's. Pure."""
+"""How untrusted texts are kept, and shown to people. Escaping for HTML is the templates' work. Pure."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+"""No JSON store keeps NUL, no UTF-8 a lone surrogate."""
+
+
+def keepable(text: str) -> str:
+    """The text as every store can keep it."""
+    return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def visible(text: str) -> str:

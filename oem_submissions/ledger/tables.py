@@ -264,4 +264,82 @@ ticks = Table(
 )
 """Append-only: every evaluation of a schedule, also when nothing was due."""
 
-APPEND_ONLY = (events, lease_log, breaker_log, enqueue_requests, ticks)
+history_reads = Table(
+    "history_reads",
+    metadata,
+    Column("read_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("fencing_token", BigInteger),
+    Column("pack_version", Text, nullable=False),
+    Column("pack_digest", Text, nullable=False),
+    # Null when the history was read to its end.
+    Column("reason", Text),
+    Column("text", Text, nullable=False),
+    Column("filings", Integer),
+    Column("failures", Integer, nullable=False),
+    Column("again_at", _Moment, nullable=False),
+    CheckConstraint("(reason IS NULL) = (filings IS NOT NULL)", name="read_or_why_not"),
+    Index("ix_history_reads_account", "oem", "dealer", "read_id"),
+)
+"""Append-only: every time that an account's history was read as a whole, or could not be."""
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("sweep_id", BigInteger, Identity(always=True), primary_key=True),
+    # Null when the portal was not even asked.
+    Column("read_id", BigInteger, ForeignKey("history_reads.read_id"), unique=True),
+    Column("at", _Moment, nullable=False),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("conclusive", Boolean, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_sweeps_account", "oem", "dealer", "sweep_id"),
+)
+"""Append-only: each time that a history was held against the ledger, also when nothing could be concluded."""
+
+sweep_findings = Table(
+    "sweep_findings",
+    metadata,
+    Column("sweep_id", BigInteger, ForeignKey("sweeps.sweep_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    # No foreign key: it may be an id that a portal shows and that the ledger does not have.
+    Column("claim_id", Text, index=True),
+    Column("reference", Text),
+    Column("cells", JSONB),
+)
+"""Append-only: what a person must look at."""
+
+dispositions = Table(
+    "dispositions",
+    metadata,
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), primary_key=True),
+    Column("disposition", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("expected", Boolean, nullable=False),
+    Column("overdue", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    # Null: the CRM was told of no version.
+    Column("crm_version", Integer),
+    Column("changed_at", _Moment, nullable=False),
+    Column("seen_at", _Moment),
+    Index("ix_dispositions_untold", "claim_id", postgresql_where=text("crm_version IS DISTINCT FROM version")),
+)
+"""What the OEM decided, as last seen. A cache of the claim's events of the kind `disposition`, which keep the past."""
+
+APPEND_ONLY = (
+    events,
+    lease_log,
+    breaker_log,
+    enqueue_requests,
+    ticks,
+    history_reads,
+    sweeps,
+    sweep_findings,
+)

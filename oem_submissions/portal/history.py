@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,30 +67,41 @@ def _search(
 ) -> list[Row]:
     frame = walk.page.main_frame
     searched = filled_in(history.searched, values) if history.searched else None
-    for click in history.open:
-        walk.click(frame, click)
-    walk.see(frame, history.marker, "the history page")
+    open_list(walk, history)
     if history.search:
         for name, locator in history.search.items():
             walk.see(frame, locator, f"the filter by '{name}'").fill(values.get(name, ""))
         assert history.go is not None
-        _turn(walk, history, look_up(frame, history.go))
+        turn(walk, history, look_up(frame, history.go))
     if searched:
         _see_searched(walk, searched)
     found: list[Row] = []
     for _ in range(PAGES):
-        rows = [row for row in _rows(walk, history, searched) if _is_filing(row, history)]
+        rows = [row for row in rows_shown(walk, history, searched=searched) if is_filing(row, history)]
         if on_page is not None:
             on_page(rows)
         found += rows
-        following = look_up(frame, history.next).all() if history.next else []
-        if not following or not following[0].is_enabled():
+        following = next_page(walk, history)
+        if following is None:
             return found
-        _turn(walk, history, following[0])
+        turn(walk, history, following)
     raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"the history has more than {PAGES} pages")
 
 
-def _turn(walk: Walk, history: History, button: Found) -> None:
+def open_list(walk: Walk, history: History) -> None:
+    """Through the menu to the list, as it is before anything is looked for. Raises `StepFailed`."""
+    for click in history.open:
+        walk.click(walk.page.main_frame, click)
+    walk.see(walk.page.main_frame, history.marker, "the history page")
+
+
+def next_page(walk: Walk, history: History) -> Found | None:
+    """What leads to the next page of the list; None on the last."""
+    following = look_up(walk.page.main_frame, history.next).all() if history.next else []
+    return following[0] if following and following[0].is_enabled() else None
+
+
+def turn(walk: Walk, history: History, button: Found) -> None:
     """Click, and wait until the list that was there is gone: the old one may look like an answer."""
     if history.searched is None:
         with walk.page.expect_navigation(wait_until="domcontentloaded", timeout=walk.limits.page_seconds * 1000):
@@ -110,9 +121,12 @@ def _see_searched(walk: Walk, searched: str) -> None:
         raise _AnotherList(f"the history does not say '{searched}'") from None
 
 
-def _rows(walk: Walk, history: History, searched: str | None) -> list[Row]:
-    """The rows of the page that shows. What the list was searched for is read in the same instant: a page that draws
-    itself may show the whole list, of which the first page lacks a claim that is filed."""
+def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searched: str | None = None) -> list[Row]:
+    """The rows of the page that shows. Raises `StepFailed` when a column is missing, those named in `also` too.
+
+    What the list was searched for is read in the same instant: a page that draws itself may show the whole list, of
+    which the first page lacks a claim that is filed.
+    """
     frame = walk.page.main_frame
     table, empty = look_up(frame, history.table), look_up(frame, history.empty)
     table.or_(empty).first.wait_for(timeout=walk.wait_ms)
@@ -123,7 +137,7 @@ def _rows(walk: Walk, history: History, searched: str | None) -> list[Row]:
     read: dict[str, Any] = table.evaluate(_TABLE)
     if searched and one_line(searched).lower() not in one_line(read["page"]).lower():
         raise _AnotherList(f"the history's list is not the one for '{searched}'")
-    missing = {history.reference, *history.key.values(), *history.not_filed} - set(read["headings"])
+    missing = {history.reference, *history.key.values(), *history.not_filed, *also} - set(read["headings"])
     if missing:
         raise walk.failed(
             ReasonCode.PAGE_CONTRACT_MISMATCH, f"{in_words(history.table)} has no column '{min(missing)}'"
@@ -131,7 +145,8 @@ def _rows(walk: Walk, history: History, searched: str | None) -> list[Row]:
     return [Row(dict(zip(read["headings"], cells, strict=False))) for cells in read["rows"]]
 
 
-def _is_filing(row: Row, history: History) -> bool:
+def is_filing(row: Row, history: History) -> bool:
+    """Whether the row is a filing at all: some lists hold refused attempts, too."""
     return not any(row.cells.get(heading, "").startswith(begins) for heading, begins in history.not_filed.items())
 
 
@@ -140,5 +155,10 @@ def differences(row: Row, history: History, values: Mapping[str, str]) -> tuple[
     return tuple(
         name
         for name, heading in history.key.items()
-        if one_line(row.cells.get(heading, "")).upper() != one_line(values.get(name, "")).upper()
+        if comparable(row.cells.get(heading, "")) != comparable(values.get(name, ""))
     )
+
+
+def comparable(text: str) -> str:
+    """A cell or a claim's value as the two are compared: one line, capitals."""
+    return one_line(text).upper()

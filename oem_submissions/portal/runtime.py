@@ -15,16 +15,18 @@ from typing import Self
 from playwright.sync_api import Browser, sync_playwright
 
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.domain.listing import Likeness, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.records import Pins
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
 from oem_submissions.portal.goldens import check_goldens
+from oem_submissions.portal.listing import likeness, natural_key_fields
 from oem_submissions.portal.packs import Pack, check_packs, load_pack
-from oem_submissions.portal.session import BrowserSession
+from oem_submissions.portal.session import BrowserSession, form_values
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.steps import Limits
-from oem_submissions.ports import Account
+from oem_submissions.ports import Account, Submission
 
 log = logging.getLogger(__name__)
 _checked: set[tuple[str, str]] = set()
@@ -69,6 +71,21 @@ class BrowserPortal:
             return None
         later = form.confirmation.later
         return HistoryRules(form.history.settle_minutes, later.deadline_hours if later else None)
+
+    def listing_rules(self, claim_type: str) -> ListingRules | None:
+        """What the pack says of the whole list of such claims; None when this version can't list them."""
+        history = self._pack.form(claim_type).history
+        if history is None or history.listing is None:
+            return None
+        decisions = history.listing.decisions
+        days = decisions.deadline_days if decisions else None
+        return ListingRules(history.settle_minutes, history.listing.days, days)
+
+    def likeness(self, submission: Submission) -> Likeness:
+        """How the list would show the claim. Only for types that can be listed."""
+        claim_type = submission.claim.claim_type
+        values = form_values(self._adapter, self._pack, self._pack.form(claim_type), submission)
+        return likeness(self._pack.form(claim_type), values, natural_key_fields(self._adapter, claim_type))
 
 
 class BrowserRuntime:

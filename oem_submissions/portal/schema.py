@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import re2
 from pydantic import AfterValidator, Field, model_validator
 
+from oem_submissions.domain.dispositions import Disposition
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.locators import ByCss, Element, Locator, Strict
 
@@ -39,6 +41,16 @@ def _check_dealer_pattern(pattern: str) -> str:
     return _check_only_group(pattern, "dealer")
 
 
+def _check_total_pattern(pattern: str) -> str:
+    return _check_only_group(pattern, "total")
+
+
+def _check_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("not an IANA time zone, for example America/Chicago")
+    return name
+
+
 def _check_template(text: str) -> str:
     if re.sub(r"\{[a-z_]+\}", "", text).count("{"):
         raise ValueError("in braces stands a name of small letters, nothing else")
@@ -49,6 +61,8 @@ Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """Compiled with google-re2: no look-around, no back-references, linear time."""
 ReferencePattern = Annotated[Pattern, AfterValidator(_check_reference_pattern)]
 DealerPattern = Annotated[Pattern, AfterValidator(_check_dealer_pattern)]
+TotalPattern = Annotated[Pattern, AfterValidator(_check_total_pattern)]
+Zone = Annotated[str, AfterValidator(_check_zone)]
 Template = Annotated[Words, AfterValidator(_check_template)]
 """Words with `{name}` where a value goes."""
 
@@ -252,6 +266,75 @@ class Confirmation(Strict):
         return self
 
 
+class Submitted(Strict):
+    """The column that says when a filing was made."""
+
+    heading: Words
+    format: Words
+    """As Python's `strptime` reads it."""
+    timezone: Zone = "UTC"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """What the column's times are in."""
+        return ZoneInfo(self.timezone)
+
+
+class Since(Strict):
+    """A filter of the list by the day of submission, from that day on."""
+
+    find: Locator
+    format: Words
+    """As Python's `strftime` writes it."""
+
+
+class Total(Strict):
+    """Where the list says how many rows it has, over all pages."""
+
+    find: Locator
+    pattern: TotalPattern
+
+
+class Decisions(Strict):
+    """The column that says what the OEM decided."""
+
+    heading: Words
+    texts: Annotated[dict[Words, Disposition], Field(min_length=1)]
+    """Whole cells, capitals or not, and what each means. A text that is not here is reported as unknown."""
+    deadline_days: Annotated[int, Field(gt=0)]
+    """After the filing the OEM should have decided."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Decisions:
+        if Disposition.UNRECOGNISED in self.texts.values():
+            raise ValueError("no text means UNRECOGNISED: leave out what is not known")
+        return self
+
+
+class Listing(Strict):
+    """How the list is read as a whole, without a claim to look for."""
+
+    open: Annotated[tuple[Click, ...], Field(min_length=2)]
+    """The way there over another page: a list that shows already may be filtered."""
+    only: dict[Words, tuple[Words, ...]] = {}
+    """Column headings, and the whole cells of rows that are such claims, where the list has other types too."""
+    days: Annotated[int, Field(gt=0)]
+    """How far back the portal lists filings."""
+    submitted: Submitted | None = None
+    newest_first: bool = False
+    """The list may be left at the first page that is older than what is asked for."""
+    since: Since | None = None
+    total: Total | None = None
+    most_pages: Annotated[int, Field(gt=0)] = 500
+    decisions: Decisions | None = None
+
+    @model_validator(mode="after")
+    def _dated(self) -> Listing:
+        if self.newest_first and self.submitted is None:
+            raise ValueError("newest_first needs submitted: else nobody can tell where to stop")
+        return self
+
+
 class History(Strict):
     """The page that lists what was filed: second oracle, and where an unknown outcome is looked up."""
 
@@ -274,6 +357,14 @@ class History(Strict):
     next: Locator | None = None
     settle_minutes: Annotated[int, Field(ge=1)]
     """How long after the click a filing may take to appear: before that, absence proves nothing."""
+    listing: Listing | None = None
+    """None: this version can look one claim up, and not list them all."""
+
+    @model_validator(mode="after")
+    def _can_be_turned(self) -> History:
+        if self.listing and self.listing.since and self.go is None:
+            raise ValueError("listing.since needs go, the button that filters")
+        return self
 
 
 class Form(Strict):

@@ -6,7 +6,9 @@ It puts the procedure together (`signin`, `forms`, `gate`, `answer`) and keeps o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Frame, HttpCredentials
@@ -14,6 +16,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
+from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import filling, forms, readback
@@ -21,6 +24,7 @@ from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
 from oem_submissions.portal.gate import SubmitGate
+from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
 from oem_submissions.portal.lookup import ask_history
 from oem_submissions.portal.packs import Pack
@@ -65,7 +69,7 @@ class BrowserSession:
         self._ready = None
         if self._locked_out is not None:
             raise self._locked_out  # one bad log-in only: a second may lock the account
-        walk = self._walk_of(submission)
+        walk = self._walk_of(submission.claim_id)
         try:
             with walk.explained():
                 return self._prepare(walk, submission)
@@ -122,16 +126,7 @@ class BrowserSession:
             )
 
     def _values(self, form: Form, submission: Submission) -> dict[str, str]:
-        values = dict(self._adapter.form_values(submission.claim))
-        if form.takes_our_reference is not None:
-            values[form.takes_our_reference] = submission.claim_id
-        unknown = sorted(set(values) - set(form.fields))
-        if unknown:
-            raise ConfigurationError(
-                f"The adapter of {self._pack.oem} fills '{unknown[0]}', which pack {self._pack.version} does not have:"
-                " correct the mapping or add the field in a new version."
-            )
-        return values
+        return form_values(self._adapter, self._pack, form, submission)
 
     def _check_button(self, walk: Walk, form: Form, frame: Frame) -> None:
         """The submit button is there, and no error is shown: what is wrong now is provably not filed."""
@@ -203,10 +198,21 @@ class BrowserSession:
 
     def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
         """Find a claim in the portal's history. Raises `StepFailed`; the gate is closed all the while."""
+        with self._reading(submission.claim_id) as walk:
+            return ask_history(walk, self._adapter, self._values, submission, control)
+
+    def list_history(self, since: datetime) -> Listing:
+        """Every filing of the account since then. Raises `StepFailed`; the gate is closed all the while."""
+        with self._reading("") as walk:
+            return list_account(walk, self._adapter, since)
+
+    @contextmanager
+    def _reading(self, claim_id: str) -> Iterator[Walk]:
+        """Signed in, with the gate closed. Whatever goes wrong spoils the context; a refused log-in is the last one."""
         self._ready = None
         if self._locked_out is not None:
             raise self._locked_out
-        walk = self._walk_of(submission)
+        walk = self._walk_of(claim_id)
         self._gate.close()
         try:
             with walk.explained():
@@ -214,7 +220,7 @@ class BrowserSession:
                     walk.begin("log in")
                     sign_in(walk, self._base_url, self._account)
                 walk.begin(LOOK_UP)
-                found = ask_history(walk, self._adapter, self._values, submission, control)
+                yield walk
                 walk.check_dialogs()
             if self._gate.wire.blocked:
                 raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the history tried to submit, and was stopped")
@@ -226,11 +232,10 @@ class BrowserSession:
         except BaseException:
             self._drop()
             raise
-        return found
 
     # --- contexts ---
 
-    def _walk_of(self, submission: Submission) -> Walk:
+    def _walk_of(self, claim_id: str) -> Walk:
         if self._walk is None:
             tunnel = self._tunnel_of_context()
             context = self._browser.new_context(
@@ -249,7 +254,7 @@ class BrowserSession:
                 context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
                 dialogs=Dialogs(),
             )  # fmt: skip
-        self._walk.claim_id = submission.claim_id
+        self._walk.claim_id = claim_id
         return self._walk
 
     def _tunnel_of_context(self) -> SingleShotTunnel:
@@ -300,6 +305,23 @@ class BrowserSession:
             except PlaywrightError as error:
                 log.info("Signing out of %s failed: %s", self._pack.oem, _first_line(error))
         self._drop()
+
+
+def form_values(adapter: PortalAdapter, pack: Pack, form: Form, submission: Submission) -> dict[str, str]:
+    """The claim as its form wants it, by field name; our claim id where the form takes it. Pure.
+
+    Raises `ConfigurationError` when adapter and pack don't fit together.
+    """
+    values = dict(adapter.form_values(submission.claim))
+    if form.takes_our_reference is not None:
+        values[form.takes_our_reference] = submission.claim_id
+    unknown = sorted(set(values) - set(form.fields))
+    if unknown:
+        raise ConfigurationError(
+            f"The adapter of {pack.oem} fills '{unknown[0]}', which pack {pack.version} does not have:"
+            " correct the mapping or add the field in a new version."
+        )
+    return values
 
 
 def _close(context: BrowserContext) -> None:

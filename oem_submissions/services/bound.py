@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from oem_submissions.domain.claims import parse_claim
+from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork
 from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, Secrets
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
+from oem_submissions.services.history import Reader
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.seal import Unsealed, seal_claims
@@ -84,13 +87,39 @@ class Services:
         claims = self.claims(partition)
         return sync_claims(claims, run_id, worker, ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
 
+    def reader(self, oem: str, dealer: str, run_id: str, worker: str, portal: Portal) -> Reader:
+        """What reads the account's whole history."""
+        rules = self.adapters[oem]
+        return Reader(
+            oem,
+            dealer,
+            run_id,
+            worker,
+            self.ledger,
+            portal,
+            account=lambda: portal_account(self.secrets, oem, dealer),
+            parse=lambda payload: parse_claim(rules.claim_model, payload),
+            lease_seconds=self.settings.lease_seconds,
+            poll_seconds=self.settings.poll_hours * 3600,
+        )
+
+    def due_polls(self, oem: str) -> list[DuePoll]:
+        """Partitions whose dispositions want a run."""
+        return self.ledger.due_polls(oem, self.settings.poll_hours * 3600)
+
+    def tell_dispositions(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
+        """Tell the CRM what the OEM decided; what it did not take."""
+        claims, desk_url = self.claims(partition), self.settings.desk_url
+        return tell_dispositions(claims, run_id, worker, ledger=self.ledger, crm=self.crm, desk_url=desk_url)
+
     def claims(self, partition: Partition) -> list[Claim]:
         """The partition's claims as the ledger has them."""
         return self.ledger.claims(partition.oem, partition.dealer, partition.period)
 
     def crm_agrees(self, claim: Claim) -> bool:
         """Whether the CRM's record, read now, says what the ledger says."""
-        return same_standing(self.crm.read_outcome(claim.crm_record_id), claim, self.settings.desk_url)
+        found, standing = self.crm.read_outcome(claim.crm_record_id), self.ledger.standing(claim.claim_id)
+        return same_standing(found, claim, self.settings.desk_url, standing)
 
     def recover(self, actor: str, after: int) -> list[LostWorker]:
         """Put right what lost workers left; those that were lost after an entry of the lease log."""

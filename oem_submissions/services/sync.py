@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
@@ -34,36 +35,46 @@ def sync_claims(
         if not needs_telling(claim):
             continue
         try:
-            _tell(claim, run_id, actor, ledger, crm, desk_url)
-        except (CrmUnavailable, CrmRecordConflict, NotTaken) as error:
-            _log.warning("claim %s: %s", claim.claim_id, error)
-            untold.append(Untold(claim, str(error)))
+            problem = _tell(claim, run_id, actor, ledger, crm, desk_url)
+        except StateConflict:
+            problem = f"claim {claim.claim_id} was moved again and again while the CRM was told of it"
+        if problem is not None:
+            untold.append(Untold(claim, problem))
     return untold
 
 
-class NotTaken(Exception):
-    """The CRM's record, read back, does not say what was written, or the claim never stands still: one sentence."""
-
-
-def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm, desk_url: str) -> None:
+def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm, desk_url: str) -> str | None:
     """Write, read back, note. What was moved meanwhile is told anew: what we wrote may have covered something newer."""
-    for _ in range(_GOES):
-        outcome = outcome_for(claim, desk_url)
-        if crm.read_outcome(claim.crm_record_id) != outcome:
-            crm.write_outcome(claim.crm_record_id, outcome)
-        if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
-            raise NotTaken(f"the record says {found}, not {outcome}")
+    for go in range(_GOES):
+        outcome = outcome_for(claim, desk_url, ledger.standing(claim.claim_id))
+        if (problem := write_and_read_back(claim, outcome, crm)) is not None:
+            return problem
         try:
             ledger.synced(claim, run_id, actor)
         except StateConflict:
             current = ledger.claim(claim.claim_id)
             assert current is not None
             if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
-                return  # on its way again: it is told when it arrives
+                return None  # on its way again: it is told when it arrives
+            if go == _GOES - 1:
+                raise
             claim = current
         else:
-            return
-    raise NotTaken(f"claim {claim.claim_id} was moved again and again while the CRM was told of it")
+            break
+    return None
+
+
+def write_and_read_back(claim: Claim, outcome: CrmOutcome, crm: Crm) -> str | None:
+    """Make the record say the outcome, unless it does; None when it was read back equal, else what is wrong."""
+    try:
+        if crm.read_outcome(claim.crm_record_id) != outcome:
+            crm.write_outcome(claim.crm_record_id, outcome)
+        if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
+            return f"the record says {found}, not {outcome}"
+    except (CrmUnavailable, CrmRecordConflict) as error:
+        _log.warning("claim %s: %s", claim.claim_id, error)
+        return str(error)
+    return None
 
 
 def needs_telling(claim: Claim) -> bool:
@@ -73,9 +84,10 @@ def needs_telling(claim: Claim) -> bool:
     return claim.state in TOLD_TO_CRM and claim.crm_version != claim.version
 
 
-def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
-    """What the CRM's record should say. A link to evidence only when the bundle is sealed."""
+def outcome_for(claim: Claim, desk_url: str, standing: Standing | None) -> CrmOutcome:
+    """What the CRM's record should say: a link to evidence once the bundle is sealed, a decision once there is one."""
     digest = claim.bundle_digest
+    decision = standing if standing is not None and standing.disposition is not Disposition.UNDECIDED else None
     return CrmOutcome(
         claim_id=claim.claim_id,
         status=crm_status(claim.state),
@@ -88,16 +100,19 @@ def outcome_for(claim: Claim, desk_url: str) -> CrmOutcome:
         run_id=claim.run_id,
         confirmed_at=_to_seconds(claim.confirmed_at),
         updated_at=_to_seconds(claim.updated_at),
+        disposition=str(decision.disposition) if decision else None,
+        disposition_text=(decision.text or None) if decision else None,
+        disposition_at=_to_seconds(decision.changed_at) if decision else None,
     )
 
 
-def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str) -> bool:
+def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str, standing: Standing | None) -> bool:
     """Whether the CRM's record says what the ledger says.
 
     The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is
     named by digest.
     """
-    expected = outcome_for(claim, desk_url)
+    expected = outcome_for(claim, desk_url, standing)
     if found is None or _path(found.evidence_url) != _path(expected.evidence_url):
         return False
     return replace(found, updated_at=expected.updated_at, evidence_url=expected.evidence_url) == expected

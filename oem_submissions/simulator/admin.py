@@ -14,7 +14,7 @@ from starlette.routing import Route
 from oem_submissions.simulator.accounts import Account
 from oem_submissions.simulator.faults import FaultRefused
 from oem_submissions.simulator.skin import World
-from oem_submissions.simulator.truth import DISPOSITIONS
+from oem_submissions.simulator.truth import DISPOSITIONS, NewFiling
 
 _FAULT_KEYS: dict[str, type] = {
     "oem": str,
@@ -116,6 +116,20 @@ def routes(world: World) -> list[Route]:
             raise _Refused(f"{keys['oem']} has filed nothing under the reference {keys['reference']!r}")
         return {}
 
+    async def key_in(request: Request) -> Any:
+        keys = await _body(request, {"oem": str, "kind": str, "dealer": str, "fields": dict})
+        kinds = world.truth.portals[_oem(keys["oem"])].kinds
+        if keys["kind"] not in kinds:
+            raise _Refused(f"there is no kind {keys['kind']!r}; there are {', '.join(kinds)}")
+        (filing,) = world.truth.file(NewFiling(keys["oem"], keys["kind"], keys["dealer"], keys["fields"]))
+        return filing.as_json()
+
+    async def lose(request: Request) -> Any:
+        keys = await _body(request, {"oem": str, "reference": str})
+        if not world.truth.lose(_oem(keys["oem"]), keys["reference"]):
+            raise _Refused(f"{keys['oem']} has filed nothing under the reference {keys['reference']!r}")
+        return {}
+
     async def set_route(request: Request) -> Any:
         keys = await _body(request, {"method": str, "path": str, "status": int, "body": str, "content_type": str})
         world.journal.set_route(
@@ -150,7 +164,8 @@ def routes(world: World) -> list[Route]:
         ("GET", "/health", health), ("GET", "/truth", truth), ("GET", "/requests", noted),
         ("GET", "/requests/wait", wait), ("POST", "/faults", set_fault), ("GET", "/faults", get_faults),
         ("DELETE", "/faults", clear_faults), ("POST", "/accounts", add_account), ("GET", "/accounts", get_accounts),
-        ("POST", "/dispositions", disposition), ("POST", "/routes", set_route), ("DELETE", "/routes", clear_routes),
+        ("POST", "/dispositions", disposition), ("POST", "/filings", key_in), ("DELETE", "/filings", lose),
+        ("POST", "/routes", set_route), ("DELETE", "/routes", clear_routes),
         ("POST", "/clock", advance), ("POST", "/batch", batch), ("DELETE", "/sessions", end_sessions),
         ("POST", "/reset", reset),
     )  # fmt: skip

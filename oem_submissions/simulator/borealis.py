@@ -301,12 +301,14 @@ class Borealis(Skin):
     async def _history(self, visit: Visit) -> Response:
         if visit.fault("history_error"):
             return self.server_error(visit)
-        invoice = visit.values.get("invoice", "").strip()
+        invoice, start = (visit.values.get(name, "").strip() for name in ("invoice", "from"))
         found = [f for f in self.history(visit) if not invoice or f.fields["vendor_invoice"].upper() == invoice.upper()]
+        if (day := _day(start)) is not None:
+            found = [f for f in found if f.filed_at.date() >= day]
         rows, number, pages = page_of(found, visit.values.get("page", "1"))
         return self.page(
             "history.html", visit, rows=rows, total=len(found), number=number, pages=pages, invoice=invoice,
-            activities=ACTIVITIES,
+            start=start, activities=ACTIVITIES,
         )  # fmt: skip
 
 

@@ -99,8 +99,18 @@ class SimulatorClient:
         return answer
 
     def set_disposition(self, oem: str, reference: str, disposition: str) -> None:
-        """Decides a filed claim: submitted, approved, denied, paid or charged back."""
+        """Decides a filed claim (words: `truth.DISPOSITIONS`)."""
         self._call("POST", "/dispositions", json={"oem": oem, "reference": reference, "disposition": disposition})
+
+    def key_in(self, oem: str, kind: str, dealer: str, fields: dict[str, str]) -> str:
+        """A person files a claim by hand, past every check of the form; returns the reference."""
+        keys = {"oem": oem, "kind": kind, "dealer": dealer, "fields": fields}
+        reference: str = self._call("POST", "/filings", json=keys)["reference"]
+        return reference
+
+    def lose(self, oem: str, reference: str) -> None:
+        """The portal forgets a filing, for ever."""
+        self._call("DELETE", "/filings", json={"oem": oem, "reference": reference})
 
     def set_route(
         self, method: str, path: str, status: int = 200, body: str | bytes = "", content_type: str = "text/html"

@@ -34,4 +34,3 @@ def cascade(number: int, year: int, kind: str = "delivery_report") -> str:
     scattered = (number * 0x9E3779B97F + 0x5DEECE66D) % 2**40  # an odd factor: one-to-one modulo 2**40
     text = "".join(_BASE32[(scattered >> shift) & 31] for shift in range(35, -1, -5))
     return f"{'RDR' if kind == 'delivery_report' else 'INC'}-{text}"
-

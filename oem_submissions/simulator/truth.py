@@ -13,7 +13,8 @@ from oem_submissions.simulator.clock import Clock
 from oem_submissions.simulator.database import Database
 
 FIRST_NUMBER = 4217
-DISPOSITIONS = ("submitted", "approved", "denied", "paid", "charged back")
+DISPOSITIONS = ("submitted", "suspended", "approved", "denied", "paid", "charged back", "under audit")
+"""`under audit` is a word that came after our packs were written."""
 
 
 class Rules(Protocol):
@@ -174,6 +175,10 @@ class Truth:
                 reference = self._next(connection, oem, row["kind"], now)
                 connection.execute("UPDATE filings SET reference = ? WHERE id = ?", (reference, row["id"]))
         return len(waiting)
+
+    def lose(self, oem: str, reference: str) -> int:
+        """The portal forgets a filing, for ever; returns how many had that reference."""
+        return self._database.write("DELETE FROM filings WHERE oem = ? AND reference = ?", oem, reference)
 
     def set_disposition(self, oem: str, reference: str, disposition: str) -> int:
         """Decides a filed claim; returns how many claims have that reference."""

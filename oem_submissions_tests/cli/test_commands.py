@@ -18,6 +18,7 @@ from adapters.aurora.portal import Aurora
 from oem_submissions.cli.errors import NotSo
 from oem_submissions.cli.verdicts import carry_out
 from oem_submissions.cli.watch import watch
+from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import AlertKind
@@ -73,6 +74,25 @@ def test_enqueue_requests_due_work_and_says_so(command: Callable[..., Ended], le
     assert [(work["dealer"], work["period"], work["claims"]) for work in some["due"]] == [("10234", "2026-11-10", 1)]
     (request,) = ledger.enqueue_requests(after=0)
     assert (request.request_id, request.dealers, request.requested_by) == (some["request_id"], ("10234",), "ana")
+
+
+def test_a_look_up_tells_what_the_oem_decided(command: Callable[..., Ended], ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    (claim,) = run(ledger, FakePortal())
+    reference = str(claim.reference)
+    assert command("lookup", reference, "--json").document["claims"][0]["disposition"] is None
+    lease = ledger.acquire_lease("aurora", "10234", "run", "worker", 60)
+    assert lease is not None
+    ledger.see(claim, None, Seen(Disposition.CHARGED_BACK, "Charged back\N{RIGHT-TO-LEFT OVERRIDE}[red]"), lease)
+    (story,) = command("lookup", reference, "--json").document["claims"]
+    assert (story["state"], story["disposition"]["disposition"]) == ("CONFIRMED", "CHARGED_BACK")
+    assert story["disposition"]["expected"] is False
+    ended = command("lookup", reference, COLUMNS="400")
+    shown = " ".join((ended.out + ended.err).split())
+    assert "CHARGED_BACK, 'Charged back⟨U+202E⟩[red]'" in shown
+    assert "not expected after what it was" in shown
+    assert "says Charged back⟨U+202E⟩[red]" in shown
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
 
 
 def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(command: Callable[..., Ended]) -> None:

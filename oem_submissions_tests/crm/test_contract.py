@@ -165,6 +165,19 @@ def test_a_dead_claim_may_later_be_filed_and_no_old_reason_stays(world: World) -
     assert world.writes(record_id) == 2
 
 
+def test_the_oems_decisions_come_and_go_and_change_nothing_else(world: World) -> None:
+    record_id = world.add("one", {})
+    world.crm.write_outcome(record_id, FILED)
+    for said in ("Approved", "ZURÜCK\N{FIRE}'\" <b>", "x" * 500):
+        decided = replace(FILED, disposition="APPROVED", disposition_text=said, disposition_at=AT)
+        world.crm.write_outcome(record_id, decided)
+        world.crm.write_outcome(record_id, replace(decided, disposition_at=AT.replace(microsecond=7)))
+        assert world.crm.read_outcome(record_id) == decided
+    world.crm.write_outcome(record_id, FILED)
+    assert world.crm.read_outcome(record_id) == FILED
+    assert world.writes(record_id) == 5
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.evidence import artifact_key, bundle_key
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Alert, AlertKind, Attempt, Claim, Event, KeptArtifact, Pins
@@ -64,6 +65,7 @@ class MadeUpLedger:
         self.stories: dict[str, list[Event]] = {}
         self.goes: dict[str, list[Attempt]] = {}
         self.kept: dict[str, list[KeptArtifact]] = {}
+        self.decided: dict[str, Standing] = {}
 
     def add(self, claim: Claim, *steps: tuple[float, str, State | None, dict[str, object]]) -> None:
         """Add a claim with a story of (second, kind, state reached, details)."""
@@ -97,6 +99,9 @@ class MadeUpLedger:
 
     def artifacts(self, claim_id: str) -> list[KeptArtifact]:
         return self.kept.get(claim_id, [])
+
+    def standing(self, claim_id: str) -> Standing | None:
+        return self.decided.get(claim_id)
 
     def find(self, text: str) -> list[Claim]:
         wanted = text.upper()
@@ -142,6 +147,7 @@ def made_up() -> MadeUpLedger:
         (6.9, "sealed", State.SEALED, {"digest": bundle.digest}),
         (7.8, "crm_told", State.SYNCED, {"record": filed.crm_record_id}),
     )
+    ledger.decided[FILED] = Standing(FILED, Disposition.DENIED, HOSTILE, False, True, 3, 3, NOON, NOON)
     ledger.goes[FILED] = [
         attempt(FILED, attempt_id=6, armed_at=None, reason=ReasonCode.PORTAL_MAINTENANCE, step="log in"),
         attempt(FILED, number=2),

@@ -77,6 +77,15 @@ def test_a_look_up_of_something_unknown_says_so(desk: RunningDesk) -> None:
     assert "⟨U+202E⟩" in text
 
 
+def test_a_filed_claim_shows_what_the_oem_decided_and_the_portals_word_is_escaped(desk: RunningDesk) -> None:
+    text = get(desk, f"/claims/{FILED}").text
+    for part in ("The OEM’s decision:", "Denied", "No OEM should go there", "is overdue", "Last seen 2026-03-02 09:14"):
+        assert part in text
+    assert "<script" not in text
+    assert "⟨U+202E⟩" in text
+    assert "The OEM’s decision:" not in get(desk, f"/claims/{STOPPED}").text
+
+
 def test_a_filed_claim_shows_its_story_and_proof(desk: RunningDesk) -> None:
     text = get(desk, f"/claims/{FILED}").text
     for part in ("Click armed: from here nothing clicks again", "Request sent, once", "PORTAL_MAINTENANCE", RUN):

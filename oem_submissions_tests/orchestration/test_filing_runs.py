@@ -471,7 +471,7 @@ def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
     assert tick(first.cursor).skip_message == "Nobody asked."
 
 
-def tick(everything: Everything, name: str, cursor: str | None = None) -> Any:
+def sensor_tick(everything: Everything, name: str, cursor: str | None = None) -> Any:
     """One evaluation of a sensor."""
     sensor = everything.defs.resolve_sensor_def(name)
     with (
@@ -509,11 +509,11 @@ def test_a_lost_workers_run_is_failed_and_its_work_goes_on_whoever_took_the_acco
         taken = ledger.acquire_lease(OEM, "10234", "run-new", "worker-10", 60)
         assert taken is not None
         ledger.release_lease(taken)
-    first = tick(everything, "lost_workers")
+    first = sensor_tick(everything, "lost_workers")
     assert everything.instance.get_run_by_id(run_id).status is DagsterRunStatus.FAILURE  # type: ignore[union-attr]
     assert [request.run_key for request in first.run_requests] == [f"lost:{run_id}:{PERIOD}"]
     assert [alert.run_id for alert in ledger.alerts()] == [run_id]
-    assert tick(everything, "lost_workers", first.cursor).skip_message == "Every worker is alive."
+    assert sensor_tick(everything, "lost_workers", first.cursor).skip_message == "Every worker is alive."
     assert len(ledger.alerts(only_open=False)) == 1
 
 
@@ -522,10 +522,10 @@ def test_a_worker_that_dies_without_an_account_is_missed_by_its_silence(everythi
     everything.take_in()
     run_id = started(everything)
     everything.ledger.beat(run_id, "worker-9")
-    assert tick(everything, "lost_workers").skip_message == "Every worker is alive."
+    assert sensor_tick(everything, "lost_workers").skip_message == "Every worker is alive."
     with everything.ledger._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE worker_beats SET at = at - interval '5 minutes'")
-    (request,) = tick(everything, "lost_workers").run_requests
+    (request,) = sensor_tick(everything, "lost_workers").run_requests
     assert request.run_key == f"lost:{run_id}:{PERIOD}"
     assert everything.instance.get_run_by_id(run_id).status is DagsterRunStatus.FAILURE  # type: ignore[union-attr]
     assert "worker-9" in everything.ledger.alerts()[0].text
@@ -542,7 +542,7 @@ def test_a_run_says_that_it_lives(everything: Everything) -> None:
     assert set(beats) == {result.dagster_run.run_id}
     with everything.ledger._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE worker_beats SET at = at - interval '5 minutes'")
-    assert tick(everything, "lost_workers").skip_message == "Every worker is alive."  # its run has ended
+    assert sensor_tick(everything, "lost_workers").skip_message == "Every worker is alive."  # its run has ended
     assert everything.ledger.alerts() == []
     assert not everything.ledger.has_beaten(result.dagster_run.run_id)
 
@@ -555,7 +555,7 @@ def test_a_run_that_never_said_a_word_is_given_up_in_the_end(
     run_id = started(everything)
     everything.instance.report_engine_event("It began.", everything.instance.get_run_by_id(run_id))
     monkeypatch.setattr("oem_submissions.defs.automation._MUTE_SECONDS", -1.0)
-    (request,) = tick(everything, "lost_workers").run_requests
+    (request,) = sensor_tick(everything, "lost_workers").run_requests
     assert request.run_key == f"lost:{run_id}:{PERIOD}"
 
 
@@ -565,9 +565,9 @@ def test_an_open_breaker_enqueues_nothing_until_its_probe_is_due_and_the_run_clo
     everything.take_in()
     everything.portal.failures = [StepFailed(ReasonCode.SELECTOR_NOT_FOUND, "The button is gone.", "open form")]
     everything.run()
-    assert tick(everything, "breaker_probes").skip_message == "No probe is due."
+    assert sensor_tick(everything, "breaker_probes").skip_message == "No probe is due."
     let_pass(everything.ledger, 1)
-    (request,) = tick(everything, "breaker_probes").run_requests
+    (request,) = sensor_tick(everything, "breaker_probes").run_requests
     assert request.partition_key == f"10234|{PERIOD}"
     everything.run()
     assert len(everything.portal.filed) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -21,6 +22,7 @@ from oem_submissions.domain.claims import (
 )
 from oem_submissions.domain.outcomes import Answer, Wire
 from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions.portal.packs import versions
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import Limits
@@ -115,3 +117,19 @@ def file_claim(
     """Prepare and submit."""
     prepare(opened, claim, claim_id)
     return opened.submit(on_sent or (lambda wire: None))
+
+
+def newest_pack(selectors: Path, oem: str) -> Path:
+    """The file of the pack that is used."""
+    return selectors / oem / f"{versions(selectors, oem)[-1]}.yaml"
+
+
+def with_pack(folder: Path, oem: str, old: str, new: str) -> Path:
+    """A copy of the packs, in which the OEM's newest says something else."""
+    selectors = Path(shutil.copytree(SELECTORS, folder / "selectors"))
+    (selectors / "packs.lock").unlink()
+    path = newest_pack(selectors, oem)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return selectors

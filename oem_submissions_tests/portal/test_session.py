@@ -22,7 +22,7 @@ from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import STEPS
 from oem_submissions.simulator.server import Simulator
-from oem_submissions_tests.portal.parts import SELECTORS, file_claim, prepare, session, warranty
+from oem_submissions_tests.portal.parts import SELECTORS, file_claim, newest_pack, prepare, session, warranty
 
 
 def posts(simulator: Simulator) -> int:
@@ -38,7 +38,7 @@ def page_of(opened: BrowserSession) -> Any:
 def spoiled(tmp_path: Path, old: str, new: str) -> Path:
     selectors = Path(shutil.copytree(SELECTORS, tmp_path / "selectors"))
     (selectors / "packs.lock").unlink(missing_ok=True)
-    path = selectors / "aurora" / "v0001.yaml"
+    path = newest_pack(selectors, "aurora")
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     return selectors

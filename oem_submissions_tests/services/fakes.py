@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.evidence import (
     CONTROL,
     HISTORY,
@@ -18,6 +19,7 @@ from oem_submissions.domain.evidence import (
     FieldReadback,
 )
 from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.listing import Likeness, ListedFiling, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.outcomes import Answer, Filed, Hit, LookUp, Outcome, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
@@ -50,6 +52,16 @@ class FakePortal:
     """What the portal's history lists of a claim."""
     history_failures: list[StepFailed] = field(default_factory=list)
     """Raised by the next `look_up`, one each."""
+    listing_rules_: ListingRules | None = ListingRules(settle_minutes=60, shows_days=395, decision_days=30)
+    carried: dict[str, str] = field(default_factory=dict)
+    """Claim ids that stood in "your reference", by reference."""
+    decisions: dict[str, Seen] = field(default_factory=dict)
+    """By reference; a claim that is not here is undecided."""
+    rows: Callable[[FakePortal], list[ListedFiling]] = lambda portal: portal.everything()
+    """What the portal's whole list shows."""
+    complete: bool = True
+    listed_since: list[datetime] = field(default_factory=list)
+    """One per read of the whole list."""
     session_type: type[FakeSession] | None = None
     looked_up: list[str] = field(default_factory=list)
     """Natural keys, one per look."""
@@ -58,6 +70,30 @@ class FakePortal:
         """The truth."""
         numbers = [number for number, key in enumerate(self.filed, 1) if key == submission.natural_key]
         return [hit(f"WC-{number:06d}") for number in numbers]
+
+    def everything(self) -> list[ListedFiling]:
+        """The truth, newest first."""
+        return [self.row(f"WC-{number:06d}", key) for number, key in enumerate(self.filed, 1)][::-1]
+
+    def row(self, number: str, key: str, amount: str = "1.00", at: datetime | None = None) -> ListedFiling:
+        """A filing as the list shows it; without a number, one whose reference comes later."""
+        ours = self.carried.get(number, "")
+        return ListedFiling(
+            "warranty",
+            {"Claim number": number or "pending", "Total": amount},
+            hit(number).reference,
+            Likeness({"key": key, "ours": ours, "amount": amount}, (key,)),
+            ours or None,
+            at or datetime.now(UTC),
+            self.decisions.get(number, Seen(Disposition.UNDECIDED, "Submitted")),
+        )
+
+    def listing_rules(self, claim_type: str) -> ListingRules | None:
+        return self.listing_rules_
+
+    def likeness(self, submission: Submission) -> Likeness:
+        key = submission.natural_key
+        return Likeness({"key": key, "ours": submission.claim_id, "amount": "1.00"}, (key,))
 
     def history_rules(self, claim_type: str) -> HistoryRules | None:
         return self.rules
@@ -100,12 +136,20 @@ class FakeSession:
         else:
             self.portal.filed.append(self.submission.natural_key)
             number = f"WC-{len(self.portal.filed):06d}"
+            self.portal.carried[number] = self.submission.claim_id
             outcome = Filed(Reference(number, "claim number", number, (0, len(number))))
         if self.portal.lose_reply:
             outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
         wire = replace(wire, responded_at=NOW, status=200)
         artifacts = (artifact(POST_CONFIRM, self.submission), artifact(REQUEST, self.submission))
         return Answer(outcome, wire, artifacts, "done", "http://portal/done")
+
+    def list_history(self, since: datetime) -> Listing:
+        self.portal.listed_since.append(since)
+        if self.portal.history_failures:
+            raise self.portal.history_failures.pop(0)
+        rows = tuple(self.portal.rows(self.portal))
+        return Listing("aurora", rows, ("warranty",), since, 1 + len(rows) // 10, self.portal.complete)
 
     def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
         self.portal.looked_up.append(submission.natural_key)

@@ -47,7 +47,7 @@ class KilledAt:
     """Any object, whose worker dies before or after its n-th write. What counts as a write it finds out by itself."""
 
     WRITES = ("add", "start", "keep", "prepared", "arm", "record", "confirm", "settle", "put", "acquire", "release",
-              "begin", "end", "absent")  # fmt: skip
+              "begin", "end", "absent", "note", "see", "decision_", "disposition_", "write")  # fmt: skip
 
     def __init__(self, target: Any, clock: Clock) -> None:
         self._target, self._clock = target, clock

@@ -241,6 +241,25 @@ def test_the_nightly_batch_gives_the_references_that_were_promised(sim: Simulato
     assert [(r["reference"], r["disposition"]) for r in rows] == [(reference, "Charged back")]
 
 
+def test_a_person_keys_a_claim_in_and_the_portal_loses_one(sim: Simulator, dealer: Dealer) -> None:
+    reference = sim.client.key_in("aurora", "warranty", "10234", {"repair_order": "HAND", "your_reference": ""})
+    (filing,) = sim.client.truth("aurora")["filings"]
+    assert (filing["reference"], filing["disposition"], filing["fields"]["repair_order"]) == (
+        reference, "submitted", "HAND",
+    )  # fmt: skip
+    sim.client.set_disposition("aurora", reference, "under audit")
+    sim.client.lose("aurora", reference)
+    truth = sim.client.truth("aurora")
+    assert (truth["filed"], truth["submit_posts"]) == (0, 0)
+    for refused in (
+        lambda: sim.client.lose("aurora", reference),
+        lambda: sim.client.key_in("aurora", "gift", "10234", {}),
+        lambda: sim.client.set_disposition("aurora", reference, "approved"),
+    ):
+        with pytest.raises(SimulatorRefused):
+            refused()
+
+
 def test_cascade_files_a_report_twice_when_asked_twice(sim: Simulator, dealer: Dealer) -> None:
     dealer.report()
     dealer.report()
