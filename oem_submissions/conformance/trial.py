@@ -21,6 +21,7 @@ from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
 from oem_submissions.ports import Account
 from oem_submissions.services.bound import Services
+from oem_submissions.services.breaking import close
 from oem_submissions.services.health import LostWorker
 from oem_submissions.services.submit import Partition, TryAgain
 from oem_submissions.settings import PREFIX, EnvironmentSecrets
@@ -213,6 +214,8 @@ def begin(stage: Stage, number: int, kind: str) -> Iterator[Trial]:
     """A trial with a dealer of its own, at a portal that behaves and has filed nothing, with both clocks right."""
     stage.simulator.client.reset()
     stage.clocks.reset()
+    for breaker in stage.ledger.breakers():  # what the scenario before it opened
+        close(breaker, "conformance", stage.ledger)
     with ExitStack() as open_parts:
         yield _at_dealer(stage, f"D{number:04d}", kind, open_parts)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from oem_submissions.domain.breaker import Breaker, Ending, Note, Position
@@ -89,6 +90,7 @@ def note(
             text=text[:2000] if text else None,
             actor=actor,
             run_id=run_id,
+            after_attempt=select(func.coalesce(func.max(attempts.c.attempt_id), 0)).scalar_subquery(),
         )
     )
     if what is Note.HALF_OPENED and dealer is not None:
@@ -98,16 +100,17 @@ def note(
 
 def last_endings(connection: Connection, oem: str, limit: int) -> Sequence[Ending]:
     """How the OEM's last attempts ended since its breaker last moved towards closed, the newest first."""
-    freed = select(func.max(breaker_log.c.at)).where(
-        _of(oem, None), breaker_log.c.note.in_((Note.CLOSED, Note.HALF_OPENED))
+    freed = (
+        select(func.coalesce(func.max(breaker_log.c.after_attempt), 0))
+        .where(_of(oem, None), breaker_log.c.note.in_((Note.CLOSED, Note.HALF_OPENED)))
+        .scalar_subquery()
     )
     query = (
         select(attempts.c.ended_as, attempts.c.reason, attempts.c.step)
         .join(claims, claims.c.claim_id == attempts.c.claim_id)
-        .where(claims.c.oem == oem, attempts.c.ended_as.is_not(None))
-        .where(or_(freed.scalar_subquery().is_(None), attempts.c.ended_at > freed.scalar_subquery()))
-        .where(attempts.c.ended_at > _NOW - func.make_interval(0, 0, 0, 1))
-        .order_by(attempts.c.ended_at.desc(), attempts.c.attempt_id.desc())
+        .where(claims.c.oem == oem, attempts.c.ended_as.is_not(None), attempts.c.attempt_id > freed)
+        .where(attempts.c.ended_at > _NOW - timedelta(days=1))
+        .order_by(attempts.c.attempt_id.desc())
         .limit(limit)
     )
     return [

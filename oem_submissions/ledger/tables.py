@@ -206,6 +206,8 @@ breaker_log = Table(
     Column("text", Text),
     Column("actor", Text, nullable=False),
     Column("run_id", Text),
+    # The newest attempt there was: what ended before says nothing any more.
+    Column("after_attempt", BigInteger, nullable=False),
     Index("ix_breaker_log_oem_dealer_entry", "oem", "dealer", "entry"),
 )
 """Append-only: opened, probe failed, half-opened, closed. Where a breaker stands follows from it."""

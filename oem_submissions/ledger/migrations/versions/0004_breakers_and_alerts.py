@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=True),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("after_attempt", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("entry", name=op.f("pk_breaker_log")),
     )
     op.create_index("ix_breaker_log_oem_dealer_entry", "breaker_log", ["oem", "dealer", "entry"])
