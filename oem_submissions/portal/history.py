@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from playwright.sync_api import Locator as Found
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import filled_in, one_line
@@ -14,11 +16,14 @@ from oem_submissions.portal.locators import in_words, look_up
 from oem_submissions.portal.schema import History
 from oem_submissions.portal.steps import Walk
 
+log = logging.getLogger(__name__)
 PAGES = 50
 """Pages of one list that are read at most."""
+SEARCHES = 3
+"""Times that a search is made whose page shows another list than the one that was asked for."""
 _TABLE = """(table) => {
   const rows = [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()));
-  return {headings: rows.length ? rows[0] : [], rows: rows.slice(1)};
+  return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: document.body.innerText};
 }"""
 
 
@@ -27,6 +32,10 @@ class Row:
     """One filing as the list shows it, by column heading."""
 
     cells: Mapping[str, str]
+
+
+class _AnotherList(Exception):
+    """The page shows another list than the one that was asked for: it draws itself anew, and we were in between."""
 
 
 def list_filings(walk: Walk, history: History, values: Mapping[str, str]) -> list[Row]:
@@ -44,18 +53,31 @@ def read_list(
 
     `on_page` is called with each page's rows while that page is the one that shows. Raises as `list_filings`.
     """
-    open_list(walk, history)
+    for _ in range(SEARCHES):
+        try:
+            return _search(walk, history, values, on_page)
+        except _AnotherList as another:
+            log.info("%s: %s", walk.pack.oem, another)
+    what = f"the history does not keep to the search: asked {SEARCHES} times, it showed another list"
+    raise walk.failed(ReasonCode.PORTAL_UNAVAILABLE, what)
+
+
+def _search(
+    walk: Walk, history: History, values: Mapping[str, str], on_page: Callable[[list[Row]], None] | None
+) -> list[Row]:
     frame = walk.page.main_frame
+    searched = filled_in(history.searched, values) if history.searched else None
+    open_list(walk, history)
     if history.search:
         for name, locator in history.search.items():
             walk.see(frame, locator, f"the filter by '{name}'").fill(values.get(name, ""))
         assert history.go is not None
         turn(walk, history, look_up(frame, history.go))
-    if history.searched:
-        frame.get_by_text(filled_in(history.searched, values)).first.wait_for(timeout=walk.wait_ms)
+    if searched:
+        _see_searched(walk, searched)
     found: list[Row] = []
     for _ in range(PAGES):
-        rows = [row for row in rows_shown(walk, history) if is_filing(row, history)]
+        rows = [row for row in rows_shown(walk, history, searched=searched) if is_filing(row, history)]
         if on_page is not None:
             on_page(rows)
         found += rows
@@ -91,14 +113,30 @@ def turn(walk: Walk, history: History, button: Found) -> None:
         table.wait_for_element_state("hidden", timeout=walk.wait_ms)
 
 
-def rows_shown(walk: Walk, history: History, also: Collection[str] = ()) -> list[Row]:
-    """The rows of the page that shows. Raises `StepFailed` when a column is missing, those named in `also` too."""
+def _see_searched(walk: Walk, searched: str) -> None:
+    try:
+        walk.page.main_frame.get_by_text(searched).first.wait_for(timeout=walk.wait_ms)
+    except PlaywrightTimeout:
+        walk.check_state()
+        raise _AnotherList(f"the history does not say '{searched}'") from None
+
+
+def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searched: str | None = None) -> list[Row]:
+    """The rows of the page that shows. Raises `StepFailed` when a column is missing, those named in `also` too.
+
+    What the list was searched for is read in the same instant: a page that draws itself may show the whole list, of
+    which the first page lacks a claim that is filed.
+    """
     frame = walk.page.main_frame
     table, empty = look_up(frame, history.table), look_up(frame, history.empty)
     table.or_(empty).first.wait_for(timeout=walk.wait_ms)
     if table.count() == 0:
+        if searched:
+            _see_searched(walk, searched)
         return []
     read: dict[str, Any] = table.evaluate(_TABLE)
+    if searched and one_line(searched).lower() not in one_line(read["page"]).lower():
+        raise _AnotherList(f"the history's list is not the one for '{searched}'")
     missing = {history.reference, *history.key.values(), *history.not_filed, *also} - set(read["headings"])
     if missing:
         raise walk.failed(
