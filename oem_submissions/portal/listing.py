@@ -42,7 +42,7 @@ class _Pages:
 
 
 class _ListChanged(Exception):
-    """The portal's count of rows changed from page to page, or is not what was read: one sentence."""
+    """The portal's count of rows changed from page to page, or is not what was read, or a page came twice."""
 
 
 def list_account(walk: Walk, adapter: PortalAdapter, since: datetime) -> listed.Listing:
@@ -142,6 +142,8 @@ def _read_once(walk: Walk, history: History, columns: set[str], since: datetime)
         total = _total(walk, rules)
         if read.pages and total != read.total:
             raise _ListChanged(f"the history had {read.total} rows, and {total} a page later")
+        if (again := _shown_before(shown, read.rows, history)) is not None:
+            raise _ListChanged(f"the history shows '{again[:100]}' on two pages")
         read.rows += shown
         read.pages, read.total = read.pages + 1, total
         following = next_page(walk, history)
@@ -153,6 +155,16 @@ def _read_once(walk: Walk, history: History, columns: set[str], since: datetime)
             return read
         turn(walk, history, following)
     raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"the history has more than {rules.most_pages} pages")
+
+
+def _shown_before(shown: Sequence[Row], before: Sequence[Row], history: History) -> str | None:
+    """The reference of a filing that stood on an earlier page: the list shifted, or that page was drawn once more.
+
+    The count alone would not tell: as many rows of another page are missing.
+    """
+    known = {tuple(row.cells.items()) for row in before}
+    twice = (row for row in shown if is_filing(row, history) and tuple(row.cells.items()) in known)
+    return next((row.cells[history.reference] for row in twice), None)
 
 
 def _open(walk: Walk, history: History, since: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,19 @@ def test_a_list_whose_pages_do_not_add_up_to_its_own_count_is_no_listing(
         with pytest.raises(StepFailed, match="says that it has 3 rows, and its pages show 0") as caught:
             everything(opened)
     assert caught.value.reason is ReasonCode.PAGE_CONTRACT_MISMATCH
+
+
+def test_a_page_that_comes_twice_is_no_listing_although_the_count_is_right(
+    chromium: BrowserRuntime, simulator: Simulator
+) -> None:
+    row = {"reference": "RDR-ABCDEFGH", "kind": "delivery_report", "vin": vin(1), "detail": "1",
+           "sale_date": "2026-11-19", "submitted": "2026-11-20T10:00:00", "state": "Retailed",
+           "disposition": "Submitted"}  # fmt: skip
+    answer = json.dumps({"rows": [row], "page": 1, "pages": 2, "total": 2})
+    simulator.client.set_route("GET", "/cascade/api/history", 200, answer, "application/json")
+    with session(chromium, simulator, "cascade") as opened, pytest.raises(StepFailed) as caught:
+        everything(opened)
+    assert "shows 'RDR-ABCDEFGH' on two pages" in caught.value.text
 
 
 def test_more_pages_than_the_pack_allows_are_an_error_and_no_short_listing(
