@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapters.registry import adapter
@@ -17,6 +17,9 @@ from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.references import in_cell
 from oem_submissions.services.review import Said, Verdict, decide
 from oem_submissions.settings import Settings
+
+_WITHOUT_HISTORY_MINUTES = 60
+"""The settle window of a portal whose pack names no history."""
 
 
 def carry_out(
@@ -41,8 +44,17 @@ def carry_out(
         why,
         _reference(claim, reference, settings) if reference else None,
         _picture(picture) if picture else None,
+        _settled_at(claim, ledger, settings) if verdict is Verdict.NOT_FILED else None,
     )
     return decide(claim, said, ledger=ledger, evidence=DirectoryStore(settings.evidence))
+
+
+def _settled_at(claim: Claim, ledger: Ledger, settings: Settings) -> datetime | None:
+    """When the pack's settle window after the last click is over; None when there was no click."""
+    clicks = [attempt.sent_at or attempt.armed_at for attempt in ledger.attempts(claim.claim_id) if attempt.armed_at]
+    history = load_pack(settings.selectors, claim.oem).form(claim.claim_type).history
+    minutes = history.settle_minutes if history else _WITHOUT_HISTORY_MINUTES
+    return clicks[-1] + timedelta(minutes=minutes) if clicks and clicks[-1] else None
 
 
 def _reference(claim: Claim, text: str, settings: Settings) -> Reference:

@@ -6,10 +6,14 @@ needed for it: `oem-submissions watch` does it beside the daemon, and every new 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from oem_submissions.domain.failures import LeaseLost, StateConflict
 from oem_submissions.domain.records import AlertKind, Attempt, Claim, LostLease, NewAlert
 from oem_submissions.ports import Ledger
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def recover_lost_workers(ledger: Ledger, actor: str, seconds: float) -> None:
             continue
         try:
             ledger.recover(lease)
+        except (StateConflict, LeaseLost) as error:  # a write of the lost worker was under way: the next run does it
+            _log.warning("%s/%s is not put right yet: %s", expired.oem, expired.dealer, error)
         finally:
             ledger.release_lease(lease)
 

@@ -6,6 +6,7 @@ The person looks at the portal; the system keeps what they say, by whom and why,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +42,8 @@ class Said:
     """For `filed`: well-formed, as the caller has checked by the pack."""
     picture: Artifact | None = None
     """For `filed`: the portal's page that shows the reference."""
+    settled_at: datetime | None = None
+    """For `not-filed`: before this moment the portal may not list yet what it has."""
 
 
 def decide(claim: Claim, said: Said, *, ledger: Ledger, evidence: EvidenceStore) -> Claim:
@@ -54,6 +57,11 @@ def decide(claim: Claim, said: Said, *, ledger: Ledger, evidence: EvidenceStore)
         case Verdict.FILED:
             return _filed(claim, said, ledger, evidence)
         case Verdict.NOT_FILED:
+            if said.settled_at is not None and ledger.now() < said.settled_at:
+                text = (
+                    f"The portal may not list claim {claim.claim_id} yet: look again after {said.settled_at:%H:%M} UTC."
+                )
+                raise VerdictRefused(f"{text} The verdict 'not-filed' has it filed anew.")
             return ledger.not_filed(claim, said.by, said.why)
         case Verdict.CANNOT_TELL:
             return ledger.cannot_tell(claim, said.by, said.why)

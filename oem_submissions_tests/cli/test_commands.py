@@ -215,6 +215,8 @@ def test_a_verdict_names_its_person_and_is_checked_by_the_pack(
         say(number, Verdict.NOT_FILED)
     with pytest.raises(VerdictRefused, match="has no picture of the answer"):
         say(number)
+    with pytest.raises(VerdictRefused, match="may not list claim .* yet: look again after"):
+        say(None, Verdict.NOT_FILED)
     picture = tmp_path / "seen.webp"
     picture.write_bytes(samples.shot("Claim history"))
     words = ("review", "decide", claim.claim_id, "--verdict", "filed", "--by", "Ana", "--why", "seen in the history")
