@@ -45,7 +45,7 @@ class Lane:
         """So that the next worker finds nothing of this one's to put right, and dies at a write of its own."""
         world.expire_lease(self.dealer)
         with world.services() as services:
-            services.recover("health")
+            services.recover("health", 0)
 
 
 @pytest.mark.timeout(600)
