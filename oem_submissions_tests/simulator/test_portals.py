@@ -447,3 +447,15 @@ def test_browser_a_delivery_report_ends_after_being_in_process(
     page.get_by_test_id("state").get_by_text(state, exact=True).wait_for()
     assert page.get_by_test_id("reference").count() == filed
     assert counts(sim, "cascade") == (filed, 1, 0)
+
+
+def test_faults_are_taken_away_by_portal_and_by_name(sim: Simulator) -> None:
+    for oem, fault in (("aurora", "slow"), ("aurora", "maintenance"), ("borealis", "slow")):
+        sim.client.set_fault(oem, fault)
+    sim.client.clear_faults("aurora", "slow")
+    assert [(fault["oem"], fault["fault"]) for fault in sim.client.faults()] == [
+        ("aurora", "maintenance"),
+        ("borealis", "slow"),
+    ]
+    sim.client.clear_faults("aurora")
+    assert [(fault["oem"], fault["fault"]) for fault in sim.client.faults()] == [("borealis", "slow")]
