@@ -242,5 +242,5 @@ def test_a_worker_that_tells_the_crm_late_does_not_leave_it_with_old_news(ledger
     assert sync() == []
     current, told = now(ledger, claim), crm.read_outcome(claim.crm_record_id)
     assert current.state is State.NEEDS_REVIEW
-    assert same_standing(told, current, "http://desk")
+    assert same_standing(told, current, "http://desk", None)
     assert ledger.untold() == []

@@ -108,6 +108,7 @@ class Machine(RuleBasedStateMachine):
     world: MachineLedger
     asks_the_ledger = True
     """Whether all invariants are checked, or only I1, which the portal alone can tell."""
+    breaker_failures = 3
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class Machine(RuleBasedStateMachine):
             for part in ("USERNAME", "PASSWORD")
         }
         self.services = Services(
-            settings=read_settings({}),
+            settings=replace(read_settings({}), breaker_failures=self.breaker_failures),
             ledger=self.ledger,
             crm=self.crm,
             evidence=self.evidence,
