@@ -33,6 +33,8 @@ from oem_submissions.domain.records import Claim
 from oem_submissions.ports import EvidenceMissing, EvidenceStore, EvidenceUnavailable
 
 RECENT = 100
+ALERTS = 5
+"""Shown above everything else; the others are counted."""
 _STATIC = Path(__file__).parent / "static"
 _CLAIM = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -84,11 +86,12 @@ class Desk:
         query = request.query_params.get("q", "").strip()[:200]
         if not query:
             recent, alerts = self.reader.recent_claims(RECENT), self.reader.alerts()
-            return self._page("home.html.j2", query="", claims=recent, alerts=alerts)
+            more = max(len(alerts) - ALERTS, 0)
+            return self._page("home.html.j2", query="", claims=recent, alerts=alerts[:ALERTS], more_alerts=more)
         claims = self.reader.find(query) or self._of_dealer(query)
         if len(claims) == 1:
             return RedirectResponse(f"/claims/{quote(claims[0].claim_id, safe='')}", status_code=303)
-        return self._page("home.html.j2", query=query, claims=claims, alerts=[])
+        return self._page("home.html.j2", query=query, claims=claims, alerts=[], more_alerts=0)
 
     def _of_dealer(self, query: str) -> list[Claim]:
         return [claim for claim in self.reader.recent_claims(RECENT) if claim.dealer.casefold() == query.casefold()]

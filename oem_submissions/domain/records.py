@@ -212,6 +212,7 @@ class NewAlert:
     oem: str | None = None
     dealer: str | None = None
     run_id: str | None = None
+    claim_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,8 @@ class Alert:
     dealer: str | None
     run_id: str | None
     text: str
+    claim_ids: tuple[str, ...]
+    """The claims that it is about, if any."""
     count: int
     raised_at: datetime
     last_at: datetime

@@ -21,6 +21,7 @@ def raise_alert(connection: Connection, new: NewAlert) -> bool:
         "dealer": new.dealer,
         "run_id": new.run_id,
         "text": new.text[:_TEXT],
+        "claim_ids": list(new.claim_ids),
     }
     row = connection.execute(
         upsert(alerts)
@@ -53,4 +54,4 @@ def find(connection: Connection, only_open: bool, limit: int) -> list[Alert]:
     query = select(alerts).order_by(alerts.c.raised_at.desc(), alerts.c.alert_id.desc()).limit(limit)
     if only_open:
         query = query.where(alerts.c.resolved_at.is_(None))
-    return [Alert(**row._mapping) for row in connection.execute(query)]
+    return [Alert(**{**row._mapping, "claim_ids": tuple(row.claim_ids)}) for row in connection.execute(query)]

@@ -223,6 +223,8 @@ alerts = Table(
     Column("dealer", Text),
     Column("run_id", Text),
     Column("text", Text, nullable=False),
+    # The claims that it is about: when they have come to rest, its cause is gone.
+    Column("claim_ids", ARRAY(Text), nullable=False, server_default="{}"),
     Column("count", Integer, nullable=False, server_default="1"),
     Column("raised_at", _Moment, nullable=False),
     Column("last_at", _Moment, nullable=False),

@@ -25,6 +25,7 @@ from oem_submissions.domain.records import AlertKind
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
+from oem_submissions.services.health import resolve_losses
 from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
@@ -190,8 +191,13 @@ def test_watch_puts_right_what_a_lost_worker_left_without_dagster(ledger: Ledger
         stop.set()
         looking_after.join()
     assert (alerts[0].kind, alerts[0].run_id) == (AlertKind.WORKER_LOST, "run-9")
-    assert f"claim {claim.claim_id} before the click: nothing was filed" in alerts[0].text
+    assert f"claim {claim.claim_id} before the click, so that nothing was filed" in alerts[0].text
     assert ledger.held_leases() == []
+    resolve_losses(ledger)
+    assert len(ledger.alerts()) == 1
+    run(ledger, FakePortal())
+    resolve_losses(ledger)
+    assert ledger.alerts() == []  # its claim has come to rest
 
 
 def test_a_verdict_names_its_person_and_is_checked_by_the_pack(

@@ -109,7 +109,7 @@ class MadeUpLedger:
 
     def alerts(self) -> list[Alert]:
         text = f"The portal of aurora is left alone: {HOSTILE}"
-        return [Alert(1, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, 3, NOON, NOON, None)]
+        return [Alert(1, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, (), 3, NOON, NOON, None)]
 
     def recent_claims(self, limit: int) -> list[Claim]:
         return sorted(self.all.values(), key=lambda claim: claim.updated_at, reverse=True)[:limit]
