@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from oem_submissions.domain.records import Alert, NewAlert
+from oem_submissions.domain.records import Alert, AlertKind, NewAlert
 from oem_submissions.ledger.tables import alerts
 
 _NOW = func.clock_timestamp()
@@ -54,4 +54,7 @@ def find(connection: Connection, only_open: bool, limit: int) -> list[Alert]:
     query = select(alerts).order_by(alerts.c.raised_at.desc(), alerts.c.alert_id.desc()).limit(limit)
     if only_open:
         query = query.where(alerts.c.resolved_at.is_(None))
-    return [Alert(**{**row._mapping, "claim_ids": tuple(row.claim_ids)}) for row in connection.execute(query)]
+    return [
+        Alert(**{**row._mapping, "kind": AlertKind(row.kind), "claim_ids": tuple(row.claim_ids)})
+        for row in connection.execute(query)
+    ]
