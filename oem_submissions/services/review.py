@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, PRE_SUBMIT, Artifact, artifact_key
+from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.records import Attempt, Claim
 from oem_submissions.domain.states import State
@@ -47,7 +48,7 @@ class Said:
 
 
 def decide(claim: Claim, said: Said, *, ledger: Ledger, evidence: EvidenceStore) -> Claim:
-    """Carry the verdict out. Raises `VerdictRefused`, and `StepFailed` when the store takes no evidence."""
+    """Carry the verdict out. Raises `VerdictRefused`."""
     if claim.state is not State.NEEDS_REVIEW:
         text = f"Claim {claim.claim_id} is {claim.state}: a verdict is asked for when it is NEEDS_REVIEW."
         raise VerdictRefused(text)
@@ -81,7 +82,10 @@ def _filed(claim: Claim, said: Said, ledger: Ledger, evidence: EvidenceStore) ->
     how = {"found": "by a person", "verdict": said.verdict, "by": said.by, "why": said.why}
     picture = replace(said.picture, name=HISTORY) if said.picture else None
     pieces = late_pieces(claim, attempt, picture, said.reference, how, ledger)
-    kept = [stored(piece, _key(claim, attempt, piece), claim, attempt, evidence) for piece in pieces]
+    try:
+        kept = [stored(piece, _key(claim, attempt, piece), claim, attempt, evidence) for piece in pieces]
+    except StepFailed as failure:
+        raise VerdictRefused(f"{failure.text} Nothing was changed: give the verdict again when it works.") from failure
     facts: dict[str, Any] = late_facts(claim, pieces, "", ledger)
     try:
         return ledger.confirm_late(claim, attempt, said.by, said.reference, kept, facts, how)

@@ -137,4 +137,4 @@ def test_the_machine_finds_a_planted_fault(
         mutant.__name__, (mutant,), {"asks_the_ledger": asks_the_ledger, "breaker_failures": without_breakers}
     )
     with pytest.raises(AssertionError, match=found):
-        explore(chosen, world, QUICK)
+        explore(chosen, world, settings(QUICK, max_examples=200))
