@@ -19,14 +19,6 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 settings.register_profile("thorough", max_examples=1000, stateful_step_count=60, deadline=None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a fixture stays in one worker: a file, and the whole tier that works on one machine's data."""
-    for item in items:
-        tier = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(tier if tier == "acceptance" else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server of this test session.
