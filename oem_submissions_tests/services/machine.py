@@ -212,9 +212,9 @@ class Machine(RuleBasedStateMachine):
             except TryAgain:
                 pass  # the run goes on; the schedule comes back
             except StateConflict as moved:
-                if "was ARMED" not in str(moved):
+                if not any(f"was {state}" in str(moved) for state in (State.ARMED, State.RECONCILING)):
                     raise
-                return  # past the click only who took the account over moves a claim: this one is a zombie
+                return  # from there only who took the account over moves a claim: this one is a zombie
             services.seal(partition, worker.name, worker.name)
             services.sync(partition, worker.name, worker.name)
 
