@@ -447,28 +447,12 @@ def test_a_schedule_that_fires_twice_for_one_tick_files_once(everything: Everyth
 def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
     everything.add(1)
     everything.take_in()
-    sensor = everything.defs.resolve_sensor_def("enqueue_requests")
     everything.ledger.request_enqueue(OEM, (), None, "Ana")
-
-    def tick(cursor: str | None) -> Any:
-        with (
-            partition_loading_context(dynamic_partitions_store=everything.instance),
-            wiring.build(everything.settings, **everything.parts) as services,
-            build_sensor_context(
-                instance=everything.instance,
-                cursor=cursor,
-                resources={"services": services},
-                sensor_name="enqueue_requests",
-                repository_def=everything.defs.get_repository_def(),
-            ) as context,
-        ):
-            return sensor.evaluate_tick(context)
-
-    first, repeated = tick(None), tick(None)
+    first, repeated = (sensor_tick(everything, "enqueue_requests") for _ in range(2))
     assert (
         [r.run_key for r in first.run_requests] == [r.run_key for r in repeated.run_requests] == [f"1:10234:{PERIOD}"]
     )
-    assert tick(first.cursor).skip_message == "Nobody asked."
+    assert sensor_tick(everything, "enqueue_requests", first.cursor).skip_message == "Nobody asked."
 
 
 def sensor_tick(everything: Everything, name: str, cursor: str | None = None) -> Any:
