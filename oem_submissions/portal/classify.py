@@ -40,7 +40,16 @@ Page = Accepted | AcceptedForLater | InProcess | NothingYet | Refused | Unknown
 
 
 def classify(scope: Frame, form: Form, markers: Markers, status: int | None) -> Page:
-    """The page in `scope`, after the submit request was answered with `status` (None: not answered)."""
+    """The page in `scope`, after the submit request was answered with `status` (None: not answered).
+
+    Many questions make one reading, and the page may be drawn anew between two of them: only what two readings in a
+    row say is believed.
+    """
+    first, second = (_reading(scope, form, markers, status) for _ in range(2))
+    return first if first == second else NothingYet()
+
+
+def _reading(scope: Frame, form: Form, markers: Markers, status: int | None) -> Page:
     text = one_line(frame_text(scope))
     if strange := _strange(text, form, markers):
         return strange
