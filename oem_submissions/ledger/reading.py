@@ -217,7 +217,7 @@ class LedgerReader:
         """A claim's chain, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(events).where(events.c.claim_id == claim_id).order_by("sequence"))
-            return [_event_of(row) for row in rows]
+            return [event_of(row) for row in rows]
 
     def unfinished(self, lease: Lease) -> list[tuple[Claim, Attempt]]:
         """The account's claims that an older, lost lease left with an open attempt."""
@@ -378,6 +378,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
     )
 
 
-def _event_of(row: Row[Any]) -> Event:
+def event_of(row: Row[Any]) -> Event:
+    """The row as a record."""
     states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
     return Event(**{**row._mapping, **states})
