@@ -158,6 +158,8 @@ class DueWork:
     period: str
     claims: int
     oldest_due_at: datetime
+    untried: int = 0
+    """Of the claims, those that were never attempted."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class LedgerReader:
                 claims.c.period,
                 func.count().label("claims"),
                 func.min(claims.c.created_at).label("oldest"),
+                func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
             )
             .where(*where)
             .group_by(claims.c.dealer, claims.c.period)
@@ -126,7 +127,7 @@ class LedgerReader:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query)
-            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest) for row in rows]
+            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest, row.untried) for row in rows]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
         """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
