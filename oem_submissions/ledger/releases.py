@@ -17,7 +17,6 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Event, Lease, Pins, RunMeasure
 from oem_submissions.domain.releases import Cause, Entry, Note, Release
 from oem_submissions.domain.states import State
-from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.moves import database_now
 from oem_submissions.ledger.reading import event_of
 from oem_submissions.ledger.tables import (
@@ -115,22 +114,15 @@ class ReleaseBook:
     def expect_rejection(self, claim_id: str, by: str, why: str) -> None:
         """Declare a claim as a test of the OEM's refusal. Raises `StateConflict` once it was attempted."""
         with self._engine.begin() as connection:
-            tried = connection.scalar(
-                select(func.count()).select_from(attempts).where(attempts.c.claim_id == claim_id)
-            )
+            tried = connection.scalar(select(func.count()).select_from(attempts).where(attempts.c.claim_id == claim_id))
             if tried:
                 raise StateConflict(f"Claim {claim_id} was attempted already: a refusal can't be expected any more.")
             values = {"claim_id": claim_id, "at": _NOW, "declared_by": by, "why": why[:_TEXT]}
             connection.execute(upsert(expected_rejections).values(values).on_conflict_do_nothing())
 
     def release_runs(self, release: Release, limit: int = 50) -> list[FilingRun]:
-        """The last runs that were let file with the release, in the order of their starts, with their claims' chains."""
-        last = (
-            select(runs)
-            .where(runs.c.release_id == release.release_id)
-            .order_by(runs.c.number.desc())
-            .limit(limit)
-        )
+        """The last runs that were let file with the release, in the order of their starts, with their claims."""
+        last = select(runs).where(runs.c.release_id == release.release_id).order_by(runs.c.number.desc()).limit(limit)
         with self._engine.connect() as connection:
             found = list(reversed(connection.execute(last).all()))
             tried = _claims_in(connection, [row.run_id for row in found])
@@ -219,9 +211,7 @@ def _others_hold_accounts(connection: Connection, release: Release, lease: Lease
 def _holding(connection: Connection, release: Release, but: str) -> list[str]:
     held = and_(leases.c.run_id == runs.c.run_id, leases.c.released_at.is_(None), leases.c.expires_at > _NOW)
     query = (
-        select(runs.c.run_id)
-        .join(leases, held)
-        .where(runs.c.release_id == release.release_id, runs.c.run_id != but)
+        select(runs.c.run_id).join(leases, held).where(runs.c.release_id == release.release_id, runs.c.run_id != but)
     )
     return list(connection.scalars(query))
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from oem_submissions.domain.claims import parse_claim
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
-from oem_submissions.domain.releases import Admission, Release, deployed
+from oem_submissions.domain.releases import Admission, Release, deployed, production
 from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, ReleaseGate, Secrets
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.dispositions import tell_dispositions
@@ -71,7 +71,11 @@ class Services:
         """See what is deployed, and move the OEM's releases on; what happened."""
         rules, packs = self.adapters[oem], self.released_packs(oem)
         newest = Pins(rules.digest, *packs[-1]) if packs else None
-        return advance(self.ledger, rules, newest)
+        from oem_submissions.services.drifting import watch_drift  # here: most commands do without scipy
+
+        happened = advance(self.ledger, rules, newest)
+        live = production(self.releases(oem))
+        return happened + (watch_drift(self.ledger, live) if live is not None else [])
 
     def filing_portal(self, portals: Portals, oem: str, dealer: str) -> tuple[Portal, Admission]:
         """The portal with the pack of the release that the dealer files with; to read with, if he files with none."""

@@ -50,7 +50,9 @@ def drift_of(ledger: Ledger, release: Release) -> Drift:
     judged = [m for m in _since(measures, release.judged_since) if _outcome(m) is not None]
     outcomes = [bool(_outcome(m)) for m in judged]
     return Drift(
-        baseline(seconds, [bool(_outcome(m)) for m in _since(measures, release.measured_since) if _outcome(m) is not None]),
+        baseline(
+            seconds, [bool(_outcome(m)) for m in _since(measures, release.measured_since) if _outcome(m) is not None]
+        ),
         time_drift(seconds),
         success_drift(outcomes, _runs_a_day(measures)),
         tuple(timed),
@@ -71,8 +73,10 @@ def watch_drift(ledger: Ledger, release: Release) -> list[str]:
             text = f"Release {release.name} of {release.oem} drifts: {found.time.why}"
             ledger.raise_alert(NewAlert(drift_key(release), AlertKind.DRIFT, text, release.oem))
             happened.append(text)
-    elif release.drifts and not found.is_slower and ledger.note_release(
-        release, Note.RECOVERED, _ACTOR, "The runs since are as fast as in the baseline."
+    elif (
+        release.drifts
+        and not found.is_slower
+        and ledger.note_release(release, Note.RECOVERED, _ACTOR, "The runs since are as fast as in the baseline.")
     ):
         ledger.resolve_alert(drift_key(release))
         happened.append(f"{release.oem}: release {release.name} is as fast as in its baseline again.")

@@ -124,6 +124,7 @@ def _try_gate(ledger: Ledger, rules: ClaimRules, trial: Release) -> list[str]:
     text = f"{seen.count} clean runs in a row."
     if not promote(ledger, trial, _ACTOR, text):
         return []
+    ledger.request_enqueue(rules.oem, (), None, _ACTOR)  # everybody's claims have waited for this
     return [f"{rules.oem}: release {trial.name} is live for all dealers. {text}"]
 
 
@@ -222,7 +223,9 @@ def rebase(ledger: Ledger, release: Release, by: str, why: str) -> None:
 
 def _moved(moved: bool, release: Release) -> None:
     if not moved:
-        raise StateConflict(f"Release {release.name} of {release.oem} has just been moved by somebody else: look again.")
+        raise StateConflict(
+            f"Release {release.name} of {release.oem} has just been moved by somebody else: look again."
+        )
 
 
 def streak_of(ledger: Ledger, release: Release) -> Streak:

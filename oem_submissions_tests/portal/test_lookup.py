@@ -29,8 +29,8 @@ from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.ports import Account, Control, Submission
-from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.release import OpenGate
+from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.simulator.server import Simulator
 from oem_submissions_tests.making import new_claim, warranty_payload
