@@ -14,7 +14,7 @@ from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.gate import Verdict
 from oem_submissions.domain.releases import Cause, Release, ReleaseState, deployed
-from oem_submissions.domain.texts import visible
+from oem_submissions.domain.texts import shortened, visible
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services import release as gate
 
@@ -25,6 +25,8 @@ release = typer.Typer(no_args_is_help=True, help="The release gate: who files wi
 
 By = Annotated[str, typer.Option(help="Your name; it stands in the release's log for ever.")]
 Why = Annotated[str, typer.Option(help="Why, in words for those who read it next year.")]
+_SHOWN = 160
+"""Characters of why a run was not clean; `--json` has them all."""
 _STYLES = {
     ReleaseState.LIVE: "green",
     ReleaseState.VERIFYING: "yellow",
@@ -160,7 +162,7 @@ def _show(report: ReleaseReport) -> None:
                 "period": judged.run.period,
                 "started (UTC)": f"{judged.run.started_at:%Y-%m-%d %H:%M:%S}",
                 "": marks.get(judged.verdict, str(judged.verdict)),
-                "why not": visible(judged.why_not),
+                "why not": shortened(visible(judged.why_not), _SHOWN),
             }
             for judged in reversed(report.runs)
         ],

@@ -212,10 +212,10 @@ def _metadata(services: Services, report: ReleaseReport | None) -> dict[str, Any
 
 def _dots(report: ReleaseReport, dagster_url: str) -> str:
     """The five dots, each linked to its run, and in words what set the streak back."""
-    clean = [judged for judged in report.runs if judged.verdict is Verdict.CLEAN][-report.streak.needed :]
-    linked = clean[len(clean) - min(report.streak.count, len(clean)) :]
-    dots = [f"[●]({dagster_url}/runs/{judged.run.run_id})" for judged in linked]
-    dots += ["○"] * (report.streak.needed - len(dots))
+    clean = [judged for judged in report.runs if judged.verdict is Verdict.CLEAN]
+    full = report.dots.count("●")
+    linked = [f"[●]({dagster_url}/runs/{judged.run.run_id})" for judged in clean[-full:]] if full else []
+    dots = ["●"] * (full - len(linked)) + linked + ["○"] * (report.streak.needed - full)
     return f"{' '.join(dots)}\n\n{report.streak_in_words}"
 
 
