@@ -65,11 +65,22 @@ def test_an_outage_alarms_at_the_third_failure_in_a_row() -> None:
     assert "3 of 5 runs failed (runs 2 to 6)" in success_drift([True, False, True, True, *[False] * 2], 5).why
 
 
+def test_after_an_alarm_the_sum_begins_anew() -> None:
+    verdict = success_drift([True] * 10 + [False] * 6, 5)
+    assert [alarm.run for alarm in verdict.alarms] == [13, 16]
+    assert verdict.why.startswith("3 of 3 runs failed (runs 14 to 16)")
+
+
 def test_a_busy_oem_has_the_higher_limit() -> None:
     assert [success_limit(runs) for runs in (0.1, 50, 50.1, 500)] == [58, 58, 68, 68]
-    scattered = [False, False, *[True] * 10, False]  # 24 + 24 - 10 + 24 = 62
-    assert success_drift(scattered, 50).alarm
-    assert not success_drift(scattered, 51).alarm
+
+
+@pytest.mark.parametrize(("runs_a_day", "between"), [(5, 14), (51, 4)])
+def test_the_limit_is_reached_when_it_is_met(runs_a_day: float, between: int) -> None:
+    met = [False, False, *[True] * between, False]  # 24 + 24 - 14 + 24 = 58, and 68 with 4 between
+    assert success_drift(met, runs_a_day).alarm
+    assert not success_drift([False, False, *[True] * (between + 1), False], runs_a_day).alarm
+    assert success_drift([*met, False], runs_a_day).statistic == 24
 
 
 @FEW
@@ -108,6 +119,8 @@ def _series(seconds: Sequence[float]) -> list[float]:
             reach = error * float(student.ppf(NORMAL.cdf(2.5), freedom))
             value = min(max(log, mean - reach), mean + reach)
             score = NORMAL.inv_cdf(float(student.cdf((value - mean) / error, freedom)))
+            if value != log:
+                score = math.copysign(2.5, score)  # four of them reach 8 exactly
         if len(kept) < 30:
             kept.append(value)
         level = max((0.0 if level >= 8 else level) + score - 0.5, 0.0)
@@ -145,6 +158,12 @@ def test_faster_runs_are_no_drift() -> None:
     assert verdict.why == "No drift: median 2.0 s in runs 126 to 130, 8.0 s in the baseline."
 
 
+def test_four_slow_runs_in_a_row_are_enough_however_slow_and_three_are_not() -> None:
+    for slow in (22.0, 22.0e6):
+        assert Rule.SLOWER not in [alarm.rule for alarm in time_drift([8.0] * 30 + [slow] * 3).alarms]
+        assert time_drift([8.0] * 30 + [slow] * 4).alarms[-1].rule is Rule.SLOWER
+
+
 def test_a_slow_down_says_how_much_since_when_and_what_to_do() -> None:
     verdict = time_drift([8.0, 8.4, 7.6, 8.0] * 10 + [12.0] * 8)
     first = verdict.alarms[0]
@@ -168,12 +187,13 @@ def test_a_change_right_after_verification_is_found_by_the_provisional_test() ->
 
 
 def test_the_provisional_test_looks_at_run_40_and_no_further() -> None:
-    """Of 35 runs 17 are as slow as the 18 that make the median; whether the 18th is slow decides."""
+    """The median of 35 runs is slow when 18 of them are."""
     slow = 8.0 * math.exp(2.6 * 0.3 * math.sqrt(1 / 5 + math.pi / 2 / 35))
     mixed = [8.0] * 5 + [8.0] * 17 + [slow] * 17
     rules = [alarm.rule for alarm in time_drift([*mixed, slow]).alarms if alarm.run == 40]
     assert Rule.SLOWER_THAN_VERIFIED in rules
-    later = time_drift([*mixed, 8.0, *[slow] * 5])
+    slower = 8.0 * math.exp(6 * 0.3 * math.sqrt(1 / 5 + math.pi / 2 / 35))
+    later = time_drift([8.0] * 5 + [8.0] * 18 + [slower] * 23)
     assert Rule.SLOWER_THAN_VERIFIED not in [alarm.rule for alarm in later.alarms]
 
 
@@ -190,6 +210,8 @@ def test_one_run_of_three_times_the_baseline_is_enough(before: int, run: float, 
 def test_the_cap_is_of_the_frozen_baseline() -> None:
     creeping = [8.0] * 30 + [12.0] * 100 + [24.5]
     assert time_drift(creeping).alarms[-1].rule is Rule.CAP
+    before = time_drift([8.0] * 5 + [12.0] * 7 + [25.0])  # not yet frozen: the median is 12
+    assert Rule.CAP not in [alarm.rule for alarm in before.alarms]
 
 
 def test_nothing_is_said_of_nothing() -> None:
