@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from oem_submissions.domain import drift
 from oem_submissions.domain.drift import Rule, Verdict, baseline, success_drift, success_limit, time_drift
 from oem_submissions_tests.bench import drifting
 from oem_submissions_tests.bench.drifting import AFTER, CHANGE, Chain
@@ -280,16 +279,3 @@ def test_one_run_that_hangs_does_not_hide_a_slow_down() -> None:
     found = drifting.delays(drifting.slower(logs), CHANGE)
     assert found.median == pytest.approx(10, abs=1)
     assert found.most == pytest.approx(20, abs=3)
-
-
-def test_constants_are_those_of_the_design() -> None:
-    assert (drift.FAILURE, drift.SUCCESS, drift.SUCCESS_LIMIT, drift.BUSY_SUCCESS_LIMIT, drift.BUSY) == (
-        24,
-        -1,
-        58,
-        68,
-        50,
-    )
-    assert (drift.PRIOR_SD, drift.PRIOR_FREEDOM, drift.WINSOR, drift.BASELINE) == (0.3, 10, 2.5, 30)
-    assert (drift.REFERENCE, drift.TIME_LIMIT, drift.PROVISIONAL_LIMIT, drift.PROVISIONAL_UNTIL) == (0.5, 8, 2.5, 40)
-    assert (drift.VERIFICATION, drift.CAP) == (5, 3)
