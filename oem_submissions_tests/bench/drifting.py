@@ -61,8 +61,10 @@ def slower(logs: Array) -> Alarms:
 
 
 def slower_than_verified(logs: Array) -> Alarms:
-    """The provisional test."""
-    return drift.provisional(logs) > drift.PROVISIONAL_LIMIT
+    """The provisional test, which alarms once."""
+    above = drift.provisional(logs) > drift.PROVISIONAL_LIMIT
+    once: Alarms = above & (above.cumsum(axis=0) == 1)
+    return once
 
 
 def cap(logs: Array) -> Alarms:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from oem_submissions.domain import drift
 from oem_submissions.domain.drift import Rule, Verdict, baseline, success_drift, success_limit, time_drift
 from oem_submissions_tests.bench import drifting
 from oem_submissions_tests.bench.drifting import AFTER, CHANGE, Chain
@@ -148,6 +149,15 @@ def test_a_portal_that_is_slow_by_nature_is_judged_alike(seconds: list[float], t
     # The sums are compared and not the alarms: at a limit, rounding decides.
     scaled = time_drift([value * times for value in seconds])
     assert scaled.series == pytest.approx(time_drift(seconds).series, abs=1e-6)
+
+
+@FEW
+@given(SECONDS)
+def test_what_is_simulated_is_what_is_used(seconds: list[float]) -> None:
+    alarms = drifting.any_rule(np.log(seconds).reshape(-1, 1))
+    times = np.asarray(seconds).reshape(-1, 1)
+    assume(not np.isclose(drift.capped(times), 3).any())  # exp(log(x)) is not quite x
+    assert {int(run) + 1 for run in np.flatnonzero(alarms)} == {alarm.run for alarm in time_drift(seconds).alarms}
 
 
 def test_faster_runs_are_no_drift() -> None:
