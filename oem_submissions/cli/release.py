@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +13,7 @@ from rich.text import Text
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.console import AsJson, open_ledger, print_json, require_known, show_rows
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.domain.failures import StateConflict
+from oem_submissions.domain.failures import ConfigurationError, StateConflict
 from oem_submissions.domain.gate import Verdict
 from oem_submissions.domain.releases import Cause, Release, ReleaseState, deployed
 from oem_submissions.domain.texts import shortened, visible
@@ -60,7 +62,7 @@ def show(oem: str, as_json: AsJson = False) -> None:
 def approve(oem: str, by: By) -> None:
     """Let a release go live that has passed its gate."""
     require_known(oem)
-    with open_ledger() as ledger:
+    with open_ledger() as ledger, _or_not_so():
         approved = gate.approve(ledger, ADAPTERS[oem], by)
     terminal.print(f"Release {approved.name} of {oem} is approved by {by}; it goes live within seconds.")
 
@@ -93,7 +95,7 @@ def resume(oem: str, by: By, why: Why) -> None:
 def rollback(oem: str, by: By, why: Why) -> None:
     """Back to the release that was live before, at once."""
     require_known(oem)
-    with open_ledger() as ledger:
+    with open_ledger() as ledger, _or_not_so():
         back = gate.rollback(ledger, ADAPTERS[oem], by, why)
     terminal.print(f"{oem} files with {back.name} again.")
 
@@ -129,6 +131,14 @@ def closed_sentence(ledger: Ledger, oem: str) -> str | None:
     """Why not every dealer of the OEM is filed for now; None when all are."""
     admission = gate.admission(ledger, ADAPTERS[oem], "")
     return None if admission.release else f"Not all of it is filed now: {admission.why_not}"
+
+
+@contextmanager
+def _or_not_so() -> Iterator[None]:
+    try:
+        yield
+    except (ConfigurationError, StateConflict) as refused:
+        raise NotSo(str(refused)) from refused
 
 
 def _deployed(ledger: Ledger, oem: str) -> list[Release]:
