@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
@@ -210,6 +211,13 @@ class PortalSession(Protocol):
         """Every filing of the account since then, all pages, all claim types that the pack can list; maybe older ones.
 
         The gate stays closed. Raises `StepFailed` when a list can't be read to its end: then nothing is known.
+        """
+        ...
+
+    def probe(self, samples: Sequence[Submission]) -> ProbeReport:
+        """Walk through every form up to the submit button, filled with these claims; what is not as the pack says.
+
+        The gate stays closed: nothing is filed. Trouble of the portal is in the report.
         """
         ...
 

@@ -55,6 +55,17 @@ class Control:
     handle: ElementHandle
 
 
+HITS_ANOTHER = "the locator and its witness hit different elements"
+
+
+def hits_another(scope: Frame, element: Element) -> bool:
+    """Whether locator and witness each hit one element, and not the same. Waits for nothing."""
+    if element.witness is None:
+        return False
+    found = [look_up(scope, where).element_handles() for where in (element.find, element.witness)]
+    return [len(handles) for handles in found] == [1, 1] and not scope.evaluate(_SAME, [[h[0] for h in found]])[0]
+
+
 def find_element(scope: Frame, element: Element, what: str, wait_ms: float) -> ElementHandle:
     """The one element that both locators hit. Raises `ElementNotFound`."""
     return find_elements(scope, {what: element}, wait_ms)[what]
@@ -72,7 +83,7 @@ def find_elements(scope: Frame, elements: Mapping[str, Element], wait_ms: float)
     if pairs:
         for what, same in zip(witnesses, scope.evaluate(_SAME, pairs), strict=True):
             if not same:
-                raise ElementNotFound(f"{what}: the locator and its witness hit different elements")
+                raise ElementNotFound(f"{what}: {HITS_ANOTHER}")
     return found
 
 
