@@ -36,7 +36,7 @@ class Change:
 
     def sentence(self) -> str:
         """What changed, and where."""
-        return f"{self.words} on page {self.page}"
+        return f"{self.words} on page {self.page} ({self.form})"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ read. What a page shows is read by `scan`; comparing is pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +40,7 @@ _SCAN = f"""(scope) => {{
   const words = text => (text || "").replace(/\\s+/g, " ").trim();
   return {{
     method: scope.tagName === "FORM" ? scope.method.toUpperCase() : null,
+    addressed: scope.tagName === "FORM" && scope.hasAttribute("action"),
     action: scope.tagName === "FORM" ? new URL(scope.getAttribute("action") || "", document.baseURI).href : null,
     controls: all
       .filter(e => ["INPUT", "SELECT", "TEXTAREA"].includes(e.tagName) && !silent.includes(e.type))
@@ -88,6 +89,8 @@ class Seen:
     """None where the scope is no form."""
     path: str | None
     """Where the form goes, without query."""
+    addressed: bool
+    """Whether the form says where; if not, it goes to wherever the page is, or a script sends it."""
     controls: tuple[SeenControl, ...]
     aria: tuple[aria.Line, ...]
 
@@ -106,16 +109,17 @@ def scan(scope: Found) -> Seen:
         for control in found["controls"]
     )
     path = None if found["action"] is None else urlsplit(found["action"]).path
-    return Seen(found["method"], path, controls, aria.normalised(scope.aria_snapshot()))
+    return Seen(found["method"], path, found["addressed"], controls, aria.normalised(scope.aria_snapshot()))
 
 
 def contract_of(seen: Seen, scope: Locator, action: str | None = None) -> Contract:
     """The contract that describes exactly this page; `action` if that pattern fits where the form goes."""
+    named = seen.addressed or action is not None
     fits = seen.path is not None and action is not None and re2.fullmatch(action, seen.path)
     return Contract(
         scope=scope,
-        method=seen.method,
-        action=None if seen.path is None else action if fits else re2.escape(seen.path),
+        method=seen.method if named else None,
+        action=action if fits else re.escape(seen.path) if named and seen.path is not None else None,
         controls=tuple(_control_of(control) for control in seen.controls),
         aria=aria.written(seen.aria),
     )
@@ -275,7 +279,7 @@ def _aria(
     still_there = {(line.role, line.name) for line in now}
     moved = []
     for one in aria.differences(before, now):
-        if all(line is None or line.name in known for line in (one.old, one.new)):
+        if _is_told(one, known):
             continue
         if one.kind is aria.Kind.MOVED:
             assert one.new is not None
@@ -285,6 +289,22 @@ def _aria(
             yield _Finding(Severity.BLOCK if lost else Severity.WARN, _in_words(one))
     if moved:
         yield _Finding(Severity.NOTE, _moved(moved))
+
+
+def _is_told(one: aria.Difference, known: Collection[str]) -> bool:
+    """Whether nothing is left of the difference without labels that changed; texts side by side are one text."""
+    left = [_without(line.name, known) for line in (one.old, one.new) if line is not None]
+    same_kind = one.old is None or one.new is None or one.old.role == one.new.role
+    if one.kind is aria.Kind.RENAMED and same_kind and left[0] == left[1]:
+        return one.old is not None and one.new is not None and one.old.hint == one.new.hint
+    return not any(left)
+
+
+def _without(text: str, labels: Collection[str]) -> str:
+    for label in sorted(labels, key=len, reverse=True):
+        if text == label or text.startswith(f"{label} ") or text.endswith(f" {label}"):
+            text = text.removeprefix(label).removesuffix(label).strip()
+    return text
 
 
 def _in_words(one: aria.Difference) -> str:

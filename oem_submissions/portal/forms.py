@@ -105,9 +105,10 @@ def contract_changes(form: Form, claim_type: str, page: FormPage, frame: Frame) 
         return (Change(Severity.BLOCK, claim_type, page.name, f"the form is there {times} times"),)
     relied = contracts.relied_on(form, page)
     changes = contracts.compare(page.contract, contracts.scan(scope), claim_type, page.name, relied)
-    if page is form.pages[-1] and filling.hits_another(frame, form.submit.button):
-        swapped = f"{SUBMIT_BUTTON}: {filling.HITS_ANOTHER}"
-        changes += (Change(Severity.BLOCK, claim_type, page.name, swapped),)
+    if page is form.pages[-1]:
+        trouble = filling.button_trouble(frame, form.submit.button, form.submit.request.path)
+        if trouble is not None:
+            changes += (Change(Severity.BLOCK, claim_type, page.name, f"{SUBMIT_BUTTON}: {trouble}"),)
     return changes
 
 

@@ -155,7 +155,7 @@ class Prober:
             except filling.ElementNotFound as error:
                 self._walk.check_state()
                 wait = False
-                yield str(error)
+                yield str(error).replace("on the page", "there")
 
     def _try_button(self, form: Form, frame: Frame) -> None:
         """Everything that a click needs, and no click."""
