@@ -199,6 +199,7 @@ class AlertKind(StrEnum):
     WORKER_LOST = "worker_lost"
     BREAKER_OPEN = "breaker_open"
     ACCOUNT_REFUSED = "account_refused"
+    PROBE_RED = "probe_red"
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def contract_of(seen: Seen, scope: Locator, action: str | None = None) -> Contra
 
 def _control_of(control: SeenControl) -> Control:
     return Control(
-        name=control.name, tag=control.tag, type=control.type, required=control.required,  # type: ignore[arg-type]
+        name=control.name, tag=control.tag, type=control.type, required=control.required,
         label=control.label or None, maxlength=control.maxlength, options=control.options,
     )  # fmt: skip
 

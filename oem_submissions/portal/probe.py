@@ -255,7 +255,7 @@ def _is_the_claims(failure: StepFailed) -> bool:
 
 
 def _elements(form: Form, page: FormPage) -> Iterator[tuple[str, Element]]:
-    """What the pack hits on a page before anything is filled in; `then` redraws the page, so what follows comes later."""
+    """What the pack hits on a page before anything is filled in. `then` redraws it: what follows comes later."""
     for name, field in page.fields.items():
         yield f"field '{name}'", field
         for value, option in field.options.items():

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import difflib
 import io
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Frame
 from playwright.sync_api import Locator as Found
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -238,8 +236,3 @@ def _in_one_line(value: Any) -> Any:
             return items
         case _:
             return value
-
-
-def is_candidate(path: Path) -> bool:
-    """Whether the file is a proposal that nobody has approved."""
-    return bool(re.fullmatch(r"v\d{4}\.candidate\.yaml", path.name))

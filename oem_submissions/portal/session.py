@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Frame, HttpCredentials
+from playwright.sync_api import Browser, BrowserContext, HttpCredentials
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.contracts import ProbeFailure, ProbeReport

@@ -28,7 +28,7 @@ from oem_submissions.ports import (
     Prepared,
     ReferenceTaken,
 )
-from oem_submissions.services.breaking import goes_on, may_file, refuse_account
+from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
 from oem_submissions.services.work import Work, keep, submission_of
@@ -125,7 +125,7 @@ def submit_partition(
         held, ready = ledger.due_looks(*key), _ready(ledger, partition)
         if held or ready:
             try:
-                _require_account(partition, ledger)
+                require_account(partition.oem, partition.dealer, ledger)
                 with portal.session(account()) as session:
                     work = Work(
                         ledger,
@@ -145,14 +145,6 @@ def submit_partition(
                 _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
     _check_waiting(partition, ledger)
     return ledger.claims(*key)
-
-
-def _require_account(partition: Partition, ledger: Ledger) -> None:
-    """Raises `StepFailed` when the portal refused this account, and nobody has said that it works again."""
-    account = ledger.breaker(partition.oem, partition.dealer)
-    if account.position is Position.OPEN:
-        assert account.reason is not None
-        raise StepFailed(account.reason, f"Not tried. {account.sentence()}", "log in")
 
 
 def _check_waiting(partition: Partition, ledger: Ledger) -> None:
