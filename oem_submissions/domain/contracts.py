@@ -119,6 +119,9 @@ class ProbeRecord:
     """Of the failure; None when the portal let itself be walked through."""
     text: str
     changes: tuple[Change, ...]
+    """The worst first."""
+    stopped: Mapping[str, str]
+    """Forms that were not walked up to the submit button, each with the reason."""
 
     @property
     def worst(self) -> Severity | None:

@@ -30,7 +30,7 @@ class ProbeBook:
             "oem": oem, "dealer": dealer, "adapter_digest": pins.adapter_digest, "pack_version": pins.pack_version,
             "pack_digest": pins.pack_digest, "run_id": run_id, "by": by, "seconds": seconds, "red": report.red,
             "reason": report.failure.reason if report.failure else None, "text": keepable(report.sentence())[:_TEXT],
-            "changes": changes,
+            "changes": changes, "stopped": {form: keepable(why)[:_TEXT] for form, why in report.stopped.items()},
         }  # fmt: skip
         with self._engine.begin() as connection:
             return _probe_of(connection.execute(insert(probes).values(values).returning(*probes.c)).one())
@@ -62,5 +62,5 @@ def _probe_of(row: Row[Any]) -> ProbeRecord:
     reason = ReasonCode(row.reason) if row.reason else None
     return ProbeRecord(
         row.probe_id, row.oem, row.dealer, pins, row.run_id, row.by, row.at, row.seconds, row.red, reason, row.text,
-        changes,
+        changes, row.stopped,
     )  # fmt: skip

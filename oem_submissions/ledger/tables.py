@@ -356,6 +356,7 @@ probes = Table(
     Column("reason", Text),
     Column("text", Text, nullable=False),
     Column("changes", JSONB, nullable=False),
+    Column("stopped", JSONB, nullable=False),
     Index("ix_probes_release", "oem", "adapter_digest", "pack_digest", "probe_id"),
 )
 """Append-only: every walk through a portal that sent nothing, and what was not as the pack says."""

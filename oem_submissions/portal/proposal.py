@@ -61,6 +61,11 @@ class Proposer:
     _pages: list[_ProposedPage] = field(default_factory=list)
     _pictures: list[Artifact] = field(default_factory=list)
 
+    @property
+    def has_pages(self) -> bool:
+        """Whether there is anything to write down."""
+        return bool(self._pages)
+
     def look(self, view: OnView) -> None:
         """What the page shows, and where elements are that the pack does not hit."""
         shot = view.photograph()

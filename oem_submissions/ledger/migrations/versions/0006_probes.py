@@ -14,9 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "probes",
         sa.Column("probe_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column(
-            "at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("oem", sa.Text(), nullable=False),
         sa.Column("dealer", sa.Text(), nullable=False),
         sa.Column("adapter_digest", sa.Text(), nullable=False),
@@ -29,6 +27,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("changes", JSONB(), nullable=False),
+        sa.Column("stopped", JSONB(), nullable=False),
         sa.PrimaryKeyConstraint("probe_id", name=op.f("pk_probes")),
     )
     op.create_index("ix_probes_release", "probes", ["oem", "adapter_digest", "pack_digest", "probe_id"])
