@@ -104,6 +104,7 @@ class Prober:
             self._stopped[claim_type] = str(ends)
         else:
             self._walked.append(claim_type)
+        self._note_blocked(claim_type, self._page_under_way(claim_type, form, page))
 
     def _page_under_way(self, claim_type: str, form: Form, first: FormPage) -> str:
         """Where the walk is: on the last page that was looked at."""
@@ -126,7 +127,7 @@ class Prober:
             raise _FormEnds(f"the portal does not take the claim that it was tried with: {failure.text}") from failure
         forms.check_button(self._walk, form, filled.frame)
         self._try_button(form, filled.frame)
-        self._check_gate()
+        self._walk.check_dialogs()
 
     def _look(self, claim_type: str, form: Form, page: FormPage, filled: forms.Filled) -> None:
         """Everything that can be seen of a page before it is filled in. Raises `_FormEnds` when that blocks."""
@@ -165,11 +166,10 @@ class Prober:
             what = f"{forms.SUBMIT_BUTTON} can't be clicked: something is in the way"
             raise self._walk.failed(ReasonCode.SELECTOR_NOT_FOUND, what) from error
 
-    def _check_gate(self) -> None:
-        self._walk.check_dialogs()
+    def _note_blocked(self, claim_type: str, page: str) -> None:
         if self._gate.wire.blocked:
-            what = "the page tried to submit by itself, and the gate stopped it"
-            raise self._walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, what)
+            words = "the page tried to submit by itself, and the gate stopped it"
+            self._add_page(claim_type, page, [Change(Severity.BLOCK, claim_type, page, words)])
 
     # --- the list ---
 
@@ -185,11 +185,12 @@ class Prober:
                 frame = self._walk.page.main_frame
                 for what, element in _filters(history):
                     self._find(frame, element, what)
-                self._check_gate()
+                self._walk.check_dialogs()
         except _FormEnds as ends:
             log.info("%s: %s", claim_type, ends)
         if len(self._pages) == pages:
             self._add_page(claim_type, HISTORY_PAGE, [])
+        self._note_blocked(claim_type, HISTORY_PAGE)
 
     def _find(self, frame: Frame, element: Element, what: str) -> None:
         try:
