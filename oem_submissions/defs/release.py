@@ -180,9 +180,8 @@ def _checked(name: str, report: ReleaseReport | None) -> dict[str, Any]:
 
 def _streak_checked(report: ReleaseReport) -> dict[str, Any]:
     files = report.state in (ReleaseState.LIVE, ReleaseState.DEGRADED)
-    words = f"{report.dots} Release {report.release.name} is {report.state}. {report.streak_in_words}"
-    if report.state is ReleaseState.SUSPENDED:
-        words = f"Release {report.release.name} is suspended: {report.why}"
+    suspended = f": {report.why}" if report.state is ReleaseState.SUSPENDED else "."
+    words = f"{report.dots} Release {report.release.name} is {report.state}{suspended} {report.streak_in_words}"
     return {
         "passed": files,
         "severity": AssetCheckSeverity.ERROR if report.state is ReleaseState.SUSPENDED else AssetCheckSeverity.WARN,

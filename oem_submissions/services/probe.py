@@ -22,6 +22,7 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.ports import Account, EvidenceStore, EvidenceUnavailable, Ledger, Portal, Secrets, Submission
 from oem_submissions.services.breaking import refuse_account, require_account
 from oem_submissions.services.leasing import held_account
+from oem_submissions.services.release import probe_key
 from oem_submissions.services.work import Work, submission_of, whole_submission
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def _first_whole(claims: Iterator[Claim], work: ProbeWork) -> Submission | None:
 
 def _tell(record: ProbeRecord, report: ProbeReport, lease: Lease, ledger: Ledger) -> None:
     """One alert per OEM and pack, for as long as its probes are red."""
-    key = f"probe {record.oem} {record.pins.pack_version}"
+    key = probe_key(record.oem, record.pins.pack_version)
     if not record.red:
         ledger.resolve_alert(key)
         return

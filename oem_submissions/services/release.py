@@ -138,6 +138,7 @@ def _begin_to_verify(ledger: Ledger, rules: ClaimRules, releases: Sequence[Relea
     text = f"Pilot dealers {', '.join(pilots)} verify it, one run at a time."
     if not ledger.note_release(new, Note.VERIFYING, _ACTOR, text, retired=before):
         return []
+    _resolve_alerts(ledger, before)
     return [f"{rules.oem}: release {new.name} is verifying. {text}"]
 
 
@@ -172,9 +173,16 @@ def promote(ledger: Ledger, release: Release, actor: str, text: str) -> bool:
     others = [other for other in ledger.releases(release.oem) if other.is_production]
     if not ledger.note_release(release, Note.PROMOTED, actor, text, retired=others):
         return False
-    for key in (f"passed {release.oem}", *(_alert_key(other) for other in (release, *others))):
-        ledger.resolve_alert(key)
+    ledger.resolve_alert(f"passed {release.oem}")
+    _resolve_alerts(ledger, [release, *others])
     return True
+
+
+def _resolve_alerts(ledger: Ledger, releases: Sequence[Release]) -> None:
+    """Nobody files with these any more, or they are as good as new."""
+    for release in releases:
+        for key in (_alert_key(release), drift_key(release), probe_key(release.oem, release.pins.pack_version)):
+            ledger.resolve_alert(key)
 
 
 def declare_live(ledger: Ledger, oem: str, pins: Pins, actor: str, why: str) -> None:
@@ -275,6 +283,11 @@ def current(ledger: Ledger, rules: ClaimRules) -> Release | None:
     """The release that people ask about: the one that verifies, else the one in production, else the newest."""
     releases = deployed(ledger.releases(rules.oem), rules.digest)
     return verifying(releases) or production(releases) or next(iter(releases), None)
+
+
+def probe_key(oem: str, pack_version: str) -> str:
+    """One alert of red probes per OEM and pack."""
+    return f"probe {oem} {pack_version}"
 
 
 def drift_key(release: Release) -> str:
