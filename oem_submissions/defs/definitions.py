@@ -71,7 +71,7 @@ def all_definitions(
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
             breaker_probes_sensor(jobs),
-            release_gate_sensor(adapters, jobs),
+            release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
         ],
         resources={"services": services},

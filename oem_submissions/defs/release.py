@@ -7,6 +7,7 @@ Every tick looks at what the ledger says; what has changed is reported without a
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from dagster import (
@@ -46,6 +47,7 @@ from oem_submissions.services.bound import Services
 from oem_submissions.services.release_report import ReleaseReport, release_report
 
 RELEASE = "release"
+_PROBE_AGAIN = timedelta(minutes=10)
 _NOTHING = "No release was seen yet: its pack has to be released with `oem-submissions packs lock`."
 _CHECKS = {
     "clean_run_streak": "Five consecutive clean end-to-end runs let a release go live.",
@@ -89,12 +91,17 @@ def release_checks(rules: ClaimRules) -> list[AssetChecksDefinition]:
     return [check(name) for name in _CHECKS]
 
 
-def release_gate_sensor(adapters: Mapping[str, ClaimRules], jobs: dict[str, Any]) -> SensorDefinition:
-    """Sees new releases, moves them on, asks for the next pilot dealer's run, and reports what has changed."""
+def release_gate_sensor(
+    adapters: Mapping[str, ClaimRules], jobs: dict[str, Any], probes: dict[str, Any]
+) -> SensorDefinition:
+    """Sees new releases, moves them on, asks for the next pilot dealer's run, and reports what has changed.
+
+    `jobs` file, `probes` probe, by OEM: what a red probe suspended is probed again.
+    """
 
     @sensor(
         name="release_gate",
-        jobs=list(jobs.values()),
+        jobs=[*jobs.values(), *probes.values()],
         minimum_interval_seconds=10,
         default_status=DefaultSensorStatus.RUNNING,
         required_resource_keys={"services"},
@@ -113,6 +120,7 @@ def release_gate_sensor(adapters: Mapping[str, ClaimRules], jobs: dict[str, Any]
             if after[oem] != before.get(oem):
                 events += _events(services, report)
             requests += _next_pilots(context, services, report, jobs[oem].name)
+            requests += _next_probe(services, oem, probes[oem].name)
         if not requests and not events:
             return SkipReason("Every release is where it was.")
         return SensorResult(run_requests=requests, asset_events=events, cursor=json.dumps(after))
@@ -137,6 +145,14 @@ def _next_pilots(
     fresh = [work for work in due if work.untried]
     add_dealers(context.instance, report.oem, (work.dealer for work in fresh))
     return [run_request(work, None, job_name) for work in fresh]
+
+
+def _next_probe(services: Services, oem: str, job_name: str) -> list[RunRequest]:
+    """A suspended portal is probed more often than by the hour, so that it is paused no longer than need be."""
+    last, dealer = services.probe_to_repeat(oem, _PROBE_AGAIN), services.dealer_to_probe(oem)
+    if last is None or dealer is None:
+        return []
+    return [RunRequest(f"probe after {last.probe_id}", job_name=job_name, tags={"oem": oem, "dealer": dealer})]
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from oem_submissions.domain.claims import parse_claim
@@ -12,7 +13,7 @@ from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
-from oem_submissions.domain.releases import Admission, Release, deployed, production, verifying
+from oem_submissions.domain.releases import Admission, Cause, Release, ReleaseState, deployed, production, verifying
 from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, ReleaseGate, Secrets
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.dispositions import tell_dispositions
@@ -172,6 +173,14 @@ class Services:
         record = probe_account(work)
         self.gate.probed(record)
         return record
+
+    def probe_to_repeat(self, oem: str, after: timedelta) -> ProbeRecord | None:
+        """The red probe that holds a release up, if it is as long ago as that; None: nothing is to be probed again."""
+        for release in self.releases(oem):
+            last = self.ledger.last_probe(oem, release.pins.adapter_digest, release.pins.pack_digest)
+            if Cause.PROBE in release.suspended_by and release.state is ReleaseState.SUSPENDED and last is not None:
+                return last if self.ledger.now() - last.at > after else None
+        return None
 
     def packs_to_probe(self, oem: str) -> list[str | None]:
         """The packs that file now, or would: of the release in production and of the one that verifies; else newest."""

@@ -22,10 +22,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from oem_submissions import wiring
 from oem_submissions.defs.partitions import add_dealers
+from oem_submissions.domain.contracts import Change, ProbedPage, ProbeReport, Severity
 from oem_submissions.domain.releases import Cause, ReleaseState
 from oem_submissions.domain.states import State
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.services.release import suspend
+from oem_submissions.services.release import follow_probe, suspend
+from oem_submissions_tests.making import PINS
 from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything, sensor_tick
 from oem_submissions_tests.services.test_release import BROKEN
 
@@ -157,3 +159,23 @@ def schedule_requests(gated: Gated) -> list[Any]:
         ) as context,
     ):
         return list(schedule.evaluate_tick(context).run_requests or ())
+
+
+def test_what_a_red_probe_suspended_is_probed_again_after_a_while(gated: Gated) -> None:
+    gated.add(1)
+    gated.take_in()
+    gated.tick()
+    change = Change(Severity.BLOCK, "warranty", "form", "label 'VIN' is now 'Vehicle'")
+    report = ProbeReport((ProbedPage("warranty", "form", 0.3, (change,)),), (), {})
+    record = gated.ledger.note_probe(OEM, "10234", PINS, "run-9", "test", 1.0, report)
+    follow_probe(gated.ledger, record)
+    assert gated.state() is ReleaseState.SUSPENDED
+    assert not gated.tick().run_requests
+    with gated.ledger._engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE probes DISABLE TRIGGER append_only")
+        connection.exec_driver_sql("UPDATE probes SET at = at - interval '11 minutes'")
+    (request,) = gated.tick().run_requests
+    assert (request.job_name, request.tags["dealer"]) == ("aurora_probe_job", "10234")
+    green = gated.ledger.note_probe(OEM, "10234", PINS, "run-10", "test", 1.0, ProbeReport((), ("warranty",), {}))
+    follow_probe(gated.ledger, green)
+    assert gated.state() is ReleaseState.VERIFYING
