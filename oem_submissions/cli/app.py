@@ -27,6 +27,7 @@ from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import REASONS, reasons_table
@@ -55,6 +56,7 @@ app.add_typer(breakers, name="breakers")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
+app.command("new-oem")(new_oem)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
