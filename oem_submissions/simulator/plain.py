@@ -132,7 +132,7 @@ class PlainPortal(Skin):
         (kind,) = self.kinds
         files = tuple(file.received for file in visit.files)
         new = NewFiling(self.oem, kind, visit.who.dealer, fields, files, visit.post_id)
-        errors = self._errors(visit, fields)
+        errors = self.errors(visit, fields)
         if not errors and (older := self.world.truth.existing(new)) and not visit.fault("no_duplicate_check"):
             errors = [f"{self.words.exists}: {older.reference}"]
         if errors:
@@ -140,7 +140,8 @@ class PlainPortal(Skin):
         outcome = self.submit(visit, new)
         return outcome if isinstance(outcome, Response) else self._answer(visit, new, outcome)
 
-    def _errors(self, visit: Visit, fields: Mapping[str, str]) -> list[str]:
+    def errors(self, visit: Visit, fields: Mapping[str, str]) -> list[str]:
+        """What the portal has against the entries, a sentence each; a portal of its own has more."""
         missing = [box.label for name, box in self.boxes.items() if box.needed and not fields[name]]
         errors = [f"{label} {self.words.missing}." for label in missing]
         errors += [f"The file's {what} is not taken: {name}" for what, name in faults_of(visit.files)]

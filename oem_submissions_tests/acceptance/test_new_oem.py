@@ -1,0 +1,198 @@
+"""A fourth OEM, brought up in a copy of this project as an engineer does it: scaffold, fill in, check, conformance.
+
+`eridani/portal` is the portal as it is given; `eridani/engineer` is what the engineer made of the scaffold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from oem_submissions.cli.errors import NotSo
+from oem_submissions.cli.new_oem import ClaimType, NewOem, scaffold
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.portal.packs import load_pack
+from oem_submissions.settings import PREFIX, PROJECT
+
+ERIDANI = Path(__file__).parent / "eridani"
+PARTS = ("adapters", "selectors", "oem_submissions", "oem_submissions_tests", "pyproject.toml")
+MOST_LINES = 150
+SCENARIOS = ("plain", "reset after filing", "new required field")
+COUNTED = (".py", ".yaml")
+"""Pages are recorded, and a README is not code."""
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """What an engineer checks out, without this test's own files."""
+    for name in PARTS:
+        source, ignored = PROJECT / name, shutil.ignore_patterns("__pycache__", "eridani", ".mypy_cache")
+        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the project, with data of its own."""
+
+    root: Path
+
+    def run(self, *words: str, code: int = 0) -> tuple[str, str]:
+        """What `oem-submissions` says there, on stdout and stderr on one line each."""
+        done = subprocess.run(
+            [sys.executable, "-m", "oem_submissions.cli", *words],
+            cwd=self.root,
+            env=os.environ | {f"{PREFIX}HOME": str(self.root / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout, " ".join(done.stderr.split())
+
+    def texts(self) -> dict[str, str]:
+        """Every file of the new OEM that an engineer writes in, by its path."""
+        files = [path for path in self.root.rglob("*") if path.suffix in COUNTED and path.is_file()]
+        own = [path for path in files if "eridani" in str(path.relative_to(self.root))]
+        return {str(path.relative_to(self.root)): path.read_text() for path in own}
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Copy]:
+    """A copy of this project. Not below pytest's own folder: the database's user could not enter it."""
+    with tempfile.TemporaryDirectory(prefix="oem-submissions-new-", ignore_cleanup_errors=True) as folder:
+        yield Copy(copy_of_the_project(Path(folder)))
+
+
+def lines_written(before: dict[str, str], after: dict[str, str]) -> dict[str, int]:
+    """By file, the lines that were added or changed. Blank lines and comments don't count."""
+    written = {}
+    for path, text in after.items():
+        difference = list(difflib.unified_diff(before.get(path, "").splitlines(), text.splitlines(), n=0))[2:]
+        added = [line[1:].strip() for line in difference if line.startswith("+")]
+        written[path] = sum(bool(line) and not line.startswith("#") for line in added)
+    return {path: lines for path, lines in written.items() if lines}
+
+
+def test_a_plain_portal_is_ready_for_the_gate_in_under_150_lines(
+    copy: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, said = copy.run("new-oem", "eridani", "--title", "Eridani Motors")
+    assert "1. Fill in selectors/eridani/v0001.yaml" in said
+    _, said = copy.run("packs", "check", code=3)
+    assert "v0001.yaml line 9, key 'markers.maintenance.0' (pack v0001): still to be filled in: what the portal" in said
+    shutil.copytree(ERIDANI / "portal", copy.root, dirs_exist_ok=True)
+    scaffolded = copy.texts()
+    shutil.copytree(ERIDANI / "engineer", copy.root, dirs_exist_ok=True)
+    written = lines_written(scaffolded, copy.texts())
+    with capsys.disabled():
+        print(f"\nLines of YAML and Python for Eridani: {sum(written.values())} {json.dumps(written, indent=2)}")  # noqa: T201
+    assert 50 < sum(written.values()) < MOST_LINES
+    _, said = copy.run("packs", "check")
+    assert "eridani v0001" in said
+    only = [word for name in SCENARIOS for word in ("--only", name)]
+    document = json.loads(copy.run("conformance", "eridani", "--json", *only)[0])
+    assert {one["scenario"]: (one["outcome"], one["problems"]) for one in document["scenarios"]} == {
+        name: ("passed", []) for name in SCENARIOS
+    }
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """As much of a project as new-oem needs."""
+    (tmp_path / "selectors").mkdir()
+    (tmp_path / "oem_submissions_tests" / "conformance").mkdir(parents=True)
+    for path in ("adapters/registry.py", "oem_submissions/simulator/skins.py", "pyproject.toml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / path, tmp_path / path)
+    for folder in ("adapters", "oem_submissions", "oem_submissions/simulator", "oem_submissions_tests/conformance"):
+        (tmp_path / folder / "__init__.py").touch()
+    return tmp_path
+
+
+def snapshot(project: Path) -> dict[Path, str]:
+    return {path: path.read_text() for path in project.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("claim_type", ClaimType)
+@pytest.mark.parametrize("oem", ["ab", "zetareticuliassociate"[:20]])
+def test_what_is_written_is_as_a_formatter_and_a_linter_leave_it(
+    oem: str, claim_type: ClaimType, project: Path
+) -> None:
+    scaffold(NewOem(oem, "Zeta & Reticuli's Associates X", claim_type), project)
+    for words in (("check",), ("format", "--check")):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "--no-cache", "."],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(ConfigurationError, match="still to be filled in"):
+        load_pack(project / "selectors", oem)
+
+
+def test_a_second_new_oem_finds_its_place_in_both_lists(project: Path) -> None:
+    scaffold(NewOem("zeta", "Zeta", ClaimType.COOP), project)
+    scaffold(NewOem("alpha", "Alpha", ClaimType.COOP), project)
+    registry = (project / "adapters" / "registry.py").read_text()
+    entries = ("Alpha", "Aurora", "Borealis", "Cascade", "Zeta")
+    assert "".join(f"        {entry}(),\n" for entry in entries) in registry
+    imports = [f"from adapters.{entry.lower()}.portal import {entry}\n" for entry in entries]
+    assert "".join(imports) in registry
+
+
+@pytest.mark.parametrize(
+    ("oem", "title", "says"),
+    [
+        ("Eridani", "E", "'Eridani' is no name for an OEM"),
+        ("e", "E", "'e' is no name for an OEM"),
+        ("class", "E", "'class' is no name for an OEM"),
+        ("../etc", "E", "'../etc' is no name for an OEM"),
+        ("eridani", 'E"""', "is no title"),
+        ("registry", "E", "adapters/registry.py exists already: choose another name than 'registry'"),
+        ("skins", "E", "oem_submissions/simulator/skins.py exists already"),
+    ],
+)
+def test_a_bad_name_is_refused_and_nothing_is_written(oem: str, title: str, says: str, project: Path) -> None:
+    before = snapshot(project)
+    with pytest.raises(NotSo, match=says.replace(".", r"\.")):
+        scaffold(NewOem(oem, title, ClaimType.WARRANTY), project)
+    assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("taken", ["selectors/eridani", "oem_submissions_tests/conformance/test_eridani.py"])
+def test_what_is_in_the_way_is_named_and_nothing_is_written(taken: str, project: Path) -> None:
+    (project / taken).mkdir()
+    before = snapshot(project)
+    with pytest.raises(NotSo, match=f"{taken} exists already"):
+        scaffold(NewOem("eridani", "Eridani", ClaimType.WARRANTY), project)
+    assert snapshot(project) == before
+
+
+def test_a_registry_that_was_rewritten_is_left_alone(project: Path) -> None:
+    path = project / "adapters" / "registry.py"
+    path.write_text(path.read_text().replace("        Cascade(),\n", "        Cascade(), *more(),\n"))
+    before = snapshot(project)
+    with pytest.raises(NotSo, match="has no list of one entry per line any more: add Eridani by hand"):
+        scaffold(NewOem("eridani", "Eridani", ClaimType.WARRANTY), project)
+    assert snapshot(project) == before
+
+
+def test_another_folder_is_not_mistaken_for_a_project(tmp_path: Path) -> None:
+    with pytest.raises(NotSo, match="is not the root of this project: it has no adapters/registry.py"):
+        scaffold(NewOem("eridani", "Eridani", ClaimType.WARRANTY), tmp_path)
