@@ -17,6 +17,7 @@ from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
+from oem_submissions.domain.gate import FilingRun
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
@@ -36,7 +37,10 @@ from oem_submissions.domain.records import (
     NewAlert,
     NewClaim,
     Pins,
+    RunMeasure,
 )
+from oem_submissions.domain.releases import Cause, Release
+from oem_submissions.domain.releases import Note as ReleaseNote
 from oem_submissions.domain.states import State
 from oem_submissions.domain.sweeping import Sweep
 
@@ -232,6 +236,16 @@ class ClaimRules(Protocol):
         """How often it files."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over the adapter's code."""
+        ...
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a named person has to approve a release once its gate is passed."""
+        ...
+
 
 class Portal(Protocol):
     """One OEM's portal as a run sees it: adapter and pack, pinned."""
@@ -253,6 +267,17 @@ class Portal(Protocol):
 
     def likeness(self, submission: Submission) -> Likeness:
         """How the list would show the claim. Only for claim types that have `listing_rules`."""
+        ...
+
+
+# --- the release gate ----------------------------------------------------------------------------------------------
+
+
+class ReleaseGate(Protocol):
+    """Whether a run may file with the adapter and pack that it is pinned to. Asked before every claim."""
+
+    def closed(self, lease: Lease, period: str, pins: Pins) -> str:
+        """Why nothing may be filed by the lease's run now: a sentence, empty when it may."""
         ...
 
 
@@ -442,6 +467,26 @@ class Ledger(Protocol):
     def decision_overdue(self, claim: Claim, known: Standing | None, days: int, lease: Lease) -> Standing: ...
     def disposition_told(self, claim: Claim, standing: Standing, run_id: str, actor: str) -> Standing: ...
     def due_polls(self, oem: str, every: float) -> list[DuePoll]: ...
+
+    # releases and their runs
+    def see_release(self, oem: str, pins: Pins, actor: str) -> bool: ...
+    def releases(self, oem: str) -> list[Release]: ...
+    def note_release(
+        self,
+        seen: Release,
+        what: ReleaseNote,
+        actor: str,
+        text: str = "",
+        cause: Cause | None = None,
+        retired: Sequence[Release] = (),
+    ) -> bool: ...
+    def begin_run(self, lease: Lease, period: str, release: Release, alone: bool) -> bool: ...
+    def note_trouble(self, run_id: str, step: str, text: str) -> None: ...
+    def expect_rejection(self, claim_id: str, by: str, why: str) -> None: ...
+    def release_runs(self, release: Release, limit: int = 50) -> list[FilingRun]: ...
+    def run_measures(self, release: Release, limit: int = 2000) -> list[RunMeasure]: ...
+    def pilots(self, oem: str) -> list[str]: ...
+    def verifying_runs(self, release: Release, but: str = "") -> list[str]: ...
 
     # reading
     def now(self) -> datetime: ...

@@ -28,6 +28,7 @@ from oem_submissions.defs.history import (
     sweep_job,
     sweep_schedule,
 )
+from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
 
@@ -43,12 +44,14 @@ def all_definitions(
     again = (settings.attempts_budget, settings.retry_seconds)
     checks = [check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)]
     checks += [check for rules in adapters.values() for check in history_checks(rules, settings.start_date)]
+    checks += [check for rules in adapters.values() for check in release_checks(rules)]
     return Definitions(
         assets=[
             intake_asset(),
             *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values()),
             *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
             *(sweep_asset(rules, *again) for rules in adapters.values()),
+            *(release_asset(rules) for rules in adapters.values()),
         ],
         asset_checks=checks,
         jobs=[*jobs.values(), *polls.values(), *sweeps.values()],
@@ -63,6 +66,7 @@ def all_definitions(
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
             breaker_probes_sensor(jobs),
+            release_gate_sensor(adapters, jobs),
             poll_dispositions_sensor(polls),
         ],
         resources={"services": services},

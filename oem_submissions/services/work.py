@@ -35,6 +35,8 @@ class Work:
     parse: Callable[[dict[str, object]], ClaimModel]
     click_seconds: float
     attempts_budget: int
+    closed: Callable[[], str]
+    """Why the release gate lets nothing be filed now; empty when it does. Asked before every claim."""
     breaker_failures: int = 3
     """Faults alike in a row that open the OEM's breaker."""
 
