@@ -1,4 +1,4 @@
-"""A fourth OEM, brought up in a copy of this project as an engineer does it: scaffold, fill in, check, conformance.
+"""A fourth OEM, brought up in a copy of this project as an engineer does it, from the scaffold to live.
 
 `eridani/portal` is the portal as it is given; `eridani/engineer` is what the engineer made of the scaffold.
 """
@@ -46,10 +46,10 @@ class Copy:
 
     root: Path
 
-    def run(self, *words: str, code: int = 0) -> tuple[str, str]:
-        """What `oem-submissions` says there, on stdout and stderr on one line each."""
+    def run(self, *words: str, code: int = 0, module: str = "oem_submissions.cli") -> tuple[str, str]:
+        """What `oem-submissions`, or another program, says there: stdout, and stderr on one line."""
         done = subprocess.run(
-            [sys.executable, "-m", "oem_submissions.cli", *words],
+            [sys.executable, "-m", module, *words],
             cwd=self.root,
             env=os.environ | {f"{PREFIX}HOME": str(self.root / "home")},
             capture_output=True,
@@ -67,13 +67,6 @@ class Copy:
         return {str(path.relative_to(self.root)): path.read_text() for path in own}
 
 
-@pytest.fixture(scope="module")
-def copy() -> Iterator[Copy]:
-    """A copy of this project. Not below pytest's own folder: the database's user could not enter it."""
-    with tempfile.TemporaryDirectory(prefix="oem-submissions-new-", ignore_cleanup_errors=True) as folder:
-        yield Copy(copy_of_the_project(Path(folder)))
-
-
 def lines_written(before: dict[str, str], after: dict[str, str]) -> dict[str, int]:
     """By file, the lines that were added or changed. Blank lines and comments don't count."""
     written = {}
@@ -84,27 +77,68 @@ def lines_written(before: dict[str, str], after: dict[str, str]) -> dict[str, in
     return {path: lines for path, lines in written.items() if lines}
 
 
-def test_a_plain_portal_is_ready_for_the_gate_in_under_150_lines(
-    copy: Copy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, said = copy.run("new-oem", "eridani", "--title", "Eridani Motors")
-    assert "1. Fill in selectors/eridani/v0001.yaml" in said
-    _, said = copy.run("packs", "check", code=3)
-    assert "v0001.yaml line 9, key 'markers.maintenance.0' (pack v0001): still to be filled in: what the portal" in said
-    shutil.copytree(ERIDANI / "portal", copy.root, dirs_exist_ok=True)
-    scaffolded = copy.texts()
-    shutil.copytree(ERIDANI / "engineer", copy.root, dirs_exist_ok=True)
-    written = lines_written(scaffolded, copy.texts())
+@dataclass(frozen=True)
+class Filled:
+    """A copy of the project in which Eridani is filled in."""
+
+    copy: Copy
+    told: str
+    """What new-oem said is to do."""
+    missing: str
+    """What `packs check` said of the scaffold."""
+    written: dict[str, int]
+    """Lines by file, by the engineer."""
+
+
+@pytest.fixture(scope="module")
+def eridani() -> Iterator[Filled]:
+    """What the engineer does. Not below pytest's own folder: the database's user could not enter it."""
+    with tempfile.TemporaryDirectory(prefix="oem-submissions-new-", ignore_cleanup_errors=True) as folder:
+        copy = Copy(copy_of_the_project(Path(folder)))
+        _, told = copy.run("new-oem", "eridani", "--title", "Eridani Motors")
+        _, missing = copy.run("packs", "check", code=3)
+        shutil.copytree(ERIDANI / "portal", copy.root, dirs_exist_ok=True)
+        scaffold_as_it_was = copy.texts()
+        shutil.copytree(ERIDANI / "engineer", copy.root, dirs_exist_ok=True)
+        yield Filled(copy, told, missing, lines_written(scaffold_as_it_was, copy.texts()))
+
+
+def test_the_scaffold_says_what_is_to_be_done_and_what_is_missing(eridani: Filled) -> None:
+    assert "1. Fill in selectors/eridani/v0001.yaml" in eridani.told
+    wanted = "v0001.yaml line 9, key 'markers.maintenance.0' (pack v0001): still to be filled in: what the portal says"
+    assert wanted in eridani.missing
+
+
+def test_a_plain_portal_takes_under_150_lines(eridani: Filled, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = sum(eridani.written.values())
     with capsys.disabled():
-        print(f"\nLines of YAML and Python for Eridani: {sum(written.values())} {json.dumps(written, indent=2)}")  # noqa: T201
-    assert 50 < sum(written.values()) < MOST_LINES
-    _, said = copy.run("packs", "check")
-    assert "eridani v0001" in said
+        print(f"\nLines of YAML and Python for Eridani: {lines} {json.dumps(eridani.written, indent=2)}")  # noqa: T201
+    assert 50 < lines < MOST_LINES
+
+
+def test_what_was_filled_in_is_valid_and_stands_up_to_a_portal_that_misbehaves(eridani: Filled) -> None:
+    assert "eridani v0001" in eridani.copy.run("packs", "check")[1]
     only = [word for name in SCENARIOS for word in ("--only", name)]
-    document = json.loads(copy.run("conformance", "eridani", "--json", *only)[0])
+    document = json.loads(eridani.copy.run("conformance", "eridani", "--json", *only)[0])
     assert {one["scenario"]: (one["outcome"], one["problems"]) for one in document["scenarios"]} == {
         name: ("passed", []) for name in SCENARIOS
     }
+
+
+def test_it_goes_live_after_exactly_five_clean_runs(eridani: Filled) -> None:
+    eridani.copy.run("packs", "lock")
+    said, _ = eridani.copy.run("eridani", module="oem_submissions_tests.acceptance.going_live")
+    steps = [(step["state"], step["clean_runs"], step["enqueued"], step["filed"]) for step in json.loads(said)]
+    assert steps == [
+        ("candidate", 0, [], 0),
+        ("verifying", 0, [], 0),
+        ("verifying", 1, ["10234"], 1),
+        ("verifying", 2, ["10234"], 2),
+        ("verifying", 3, ["10234"], 3),
+        ("verifying", 4, ["10234"], 4),
+        ("live", 5, ["10234"], 5),
+        ("live", 6, ["11560"], 6),
+    ]
 
 
 # --- the command ---
