@@ -154,8 +154,8 @@ def promote(ledger: Ledger, release: Release, actor: str, text: str) -> bool:
 def declare_live(ledger: Ledger, oem: str, pins: Pins, actor: str, why: str) -> None:
     """Into production without a gate: for trials on simulated portals. No command does this."""
     ledger.see_release(oem, pins, actor)
-    new = next(release for release in ledger.releases(oem) if release.pins == pins)
-    promote(ledger, new, actor, why)
+    while not (new := next(release for release in ledger.releases(oem) if release.pins == pins)).is_production:
+        promote(ledger, new, actor, why)  # not, if the release gate has just moved it: then once more
 
 
 # --- what people and probes do ------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from oem_submissions.domain.gate import NEEDED
 from oem_submissions.services.bound import Portals, Services
 from oem_submissions.services.release_report import release_report
 from oem_submissions.services.submit import Partition
+from oem_submissions.services.sweep import sweep_account
 from oem_submissions.settings import EnvironmentSecrets, read_settings
 
 PILOT, OTHER = "10234", "11560"
@@ -47,7 +48,7 @@ class Road:
         self.services.take_in()
 
     def run(self) -> Sequence[Partition]:
-        """One run over the first partition that should be put in the queue now, as Dagster makes it; all that should."""
+        """One run over the first partition that should be queued now, as Dagster makes it; all that should."""
         due = [Partition(work.oem, work.dealer, work.period) for work in self.services.due(self.oem, set())]
         self._runs += 1
         run_id = f"run-{self._runs}"
@@ -57,6 +58,15 @@ class Road:
         assert self.services.sync(due[0], run_id, WORKER) == []
         self.services.advance_release(self.oem)
         return due
+
+    def read_all(self) -> dict[str, Any]:
+        """What the pilot's whole history says: what a sweep finds, and the OEM's decisions, read with it."""
+        portal = self.services.reading_portal(self.portals, self.oem)
+        reader = self.services.reader(self.oem, PILOT, "run-reading", WORKER, portal)
+        sweep = sweep_account(reader).sweep
+        found = [self.stage.ledger.standing(claim.claim_id) for claim in self.stage.ledger.all_claims(self.oem)]
+        decisions = [str(standing.disposition) for standing in found if standing]
+        return {"conclusive": sweep.conclusive, "findings": len(sweep.findings), "decisions": decisions}
 
     def seen(self, enqueued: Sequence[Partition] = ()) -> dict[str, Any]:
         """Where the release stands, which dealers would be enqueued before the run, and what the portal has."""
@@ -105,7 +115,7 @@ def on_the_road(oem: str) -> Iterator[Road]:
 def main() -> None:
     """`python -m oem_submissions_tests.acceptance.going_live OEM`."""
     with on_the_road(sys.argv[1]) as road:
-        sys.stdout.write(json.dumps(list(go_live(road))) + "\n")
+        sys.stdout.write(json.dumps({"steps": list(go_live(road)), "history": road.read_all()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def test_what_was_filled_in_is_valid_and_stands_up_to_a_portal_that_misbehaves(e
 def test_it_goes_live_after_exactly_five_clean_runs(eridani: Filled) -> None:
     eridani.copy.run("packs", "lock")
     said, _ = eridani.copy.run("eridani", module="oem_submissions_tests.acceptance.going_live")
-    steps = [(step["state"], step["clean_runs"], step["enqueued"], step["filed"]) for step in json.loads(said)]
+    document = json.loads(said)
+    steps = [(step["state"], step["clean_runs"], step["enqueued"], step["filed"]) for step in document["steps"]]
     assert steps == [
         ("candidate", 0, [], 0),
         ("verifying", 0, [], 0),
@@ -139,6 +140,7 @@ def test_it_goes_live_after_exactly_five_clean_runs(eridani: Filled) -> None:
         ("live", 5, ["10234"], 5),
         ("live", 6, ["11560"], 6),
     ]
+    assert document["history"] == {"conclusive": True, "findings": 0, "decisions": ["UNDECIDED"] * 5}
 
 
 # --- the command ---
