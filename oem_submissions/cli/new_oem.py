@@ -89,7 +89,8 @@ def next_steps(new: NewOem) -> str:
         f"Make oem_submissions/simulator/{oem}.py look and behave like the portal.",
         f"Put the form's formats into oem_submissions_tests/conformance/test_{oem}.py, and run it.",
         f"`oem-submissions conformance {oem}` until it says: ready for the gate.",
-        f"`oem-submissions packs lock`; set {PREFIX}PORTAL_URL_{oem.upper()} and the dealers' log-ins.",
+        f"Set {PREFIX}PORTAL_URL_{oem.upper()} and the dealers' log-ins; make one a pilot: `dealers import`.",
+        f"`oem-submissions packs lock`, and five clean runs: `oem-submissions release show {oem}`.",
     )
     return "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, start=1))
 

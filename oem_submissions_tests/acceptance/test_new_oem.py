@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from oem_submissions.cli.errors import NotSo
-from oem_submissions.cli.new_oem import ClaimType, NewOem, scaffold
+from oem_submissions.cli.new_oem import REGISTRY, SKINS, ClaimType, NewOem, scaffold
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.settings import PREFIX, PROJECT
@@ -185,11 +185,16 @@ def test_what_is_written_is_as_a_formatter_and_a_linter_leave_it(
 def test_a_second_new_oem_finds_its_place_in_both_lists(project: Path) -> None:
     scaffold(NewOem("zeta", "Zeta", ClaimType.COOP), project)
     scaffold(NewOem("alpha", "Alpha", ClaimType.COOP), project)
-    registry = (project / "adapters" / "registry.py").read_text()
     entries = ("Alpha", "Aurora", "Borealis", "Cascade", "Zeta")
-    assert "".join(f"        {entry}(),\n" for entry in entries) in registry
-    imports = [f"from adapters.{entry.lower()}.portal import {entry}\n" for entry in entries]
-    assert "".join(imports) in registry
+    for path, module, listed in (
+        (REGISTRY, "adapters.{}.portal", "{}()"),
+        (SKINS, "oem_submissions.simulator.{}", "{}"),
+    ):
+        text = (project / path).read_text()
+        assert "".join(f"        {listed.format(entry)},\n" for entry in entries) in text
+        imports = [line for line in text.splitlines() if line.startswith(f"from {module.partition('.')[0]}.")]
+        assert {f"from {module.format(entry.lower())} import {entry}" for entry in entries} <= set(imports)
+        assert imports == sorted(imports)
 
 
 @pytest.mark.parametrize(
