@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,21 @@ import pytest
 
 from oem_submissions.cli.errors import NotSo
 from oem_submissions.cli.new_oem import REGISTRY, SKINS, ClaimType, NewOem, scaffold
+from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.settings import PREFIX, PROJECT
+from oem_submissions_tests.portal.parts import coop, delivery, incentive, warranty
 
 ERIDANI = Path(__file__).parent / "eridani"
 PARTS = ("adapters", "selectors", "oem_submissions", "oem_submissions_tests", "pyproject.toml")
 MOST_LINES = 150
+EXAMPLES: dict[ClaimType, ClaimModel] = {
+    ClaimType.WARRANTY: warranty("RO-1"),
+    ClaimType.COOP: coop("INV-1"),
+    ClaimType.INCENTIVE: incentive(1),
+    ClaimType.DELIVERY_REPORT: delivery(1),
+}
 SCENARIOS = ("plain", "reset after filing", "new required field")
 COUNTED = (".py", ".yaml")
 """Pages are recorded, and a README is not code."""
@@ -35,7 +44,7 @@ COUNTED = (".py", ".yaml")
 def copy_of_the_project(folder: Path) -> Path:
     """What an engineer checks out, without this test's own files."""
     for name in PARTS:
-        source, ignored = PROJECT / name, shutil.ignore_patterns("__pycache__", "eridani", ".mypy_cache")
+        source, ignored = PROJECT / name, shutil.ignore_patterns("__pycache__", "eridani")
         shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
     return folder
 
@@ -91,16 +100,15 @@ class Filled:
 
 
 @pytest.fixture(scope="module")
-def eridani() -> Iterator[Filled]:
-    """What the engineer does. Not below pytest's own folder: the database's user could not enter it."""
-    with tempfile.TemporaryDirectory(prefix="oem-submissions-new-", ignore_cleanup_errors=True) as folder:
-        copy = Copy(copy_of_the_project(Path(folder)))
-        _, told = copy.run("new-oem", "eridani", "--title", "Eridani Motors")
-        _, missing = copy.run("packs", "check", code=3)
-        shutil.copytree(ERIDANI / "portal", copy.root, dirs_exist_ok=True)
-        scaffold_as_it_was = copy.texts()
-        shutil.copytree(ERIDANI / "engineer", copy.root, dirs_exist_ok=True)
-        yield Filled(copy, told, missing, lines_written(scaffold_as_it_was, copy.texts()))
+def eridani(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    """What the engineer does."""
+    copy = Copy(copy_of_the_project(tmp_path_factory.mktemp("project")))
+    _, told = copy.run("new-oem", "eridani", "--title", "Eridani Motors")
+    _, missing = copy.run("packs", "check", code=3)
+    shutil.copytree(ERIDANI / "portal", copy.root, dirs_exist_ok=True)
+    scaffold_as_it_was = copy.texts()
+    shutil.copytree(ERIDANI / "engineer", copy.root, dirs_exist_ok=True)
+    return Filled(copy, told, missing, lines_written(scaffold_as_it_was, copy.texts()))
 
 
 def test_the_scaffold_says_what_is_to_be_done_and_what_is_missing(eridani: Filled) -> None:
@@ -180,6 +188,32 @@ def test_what_is_written_is_as_a_formatter_and_a_linter_leave_it(
         assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(ConfigurationError, match="still to be filled in"):
         load_pack(project / "selectors", oem)
+
+
+FOR_ANY_PORTAL = {
+    "a pattern": "'(?P<reference>[0-9]+)'",
+    "how many": "30",
+    "the zone": "America/Chicago",
+}
+
+
+@pytest.mark.parametrize(("claim_type", "example"), EXAMPLES.items())
+def test_each_claim_type_is_a_valid_pack_once_it_is_filled_in(
+    claim_type: ClaimType, example: ClaimModel, project: Path
+) -> None:
+    scaffold(NewOem("eridani", "Eridani", claim_type), project)
+    path, number = project / "selectors" / "eridani" / "v0001.yaml", itertools.count()
+
+    def fill_in(place: re.Match[str]) -> str:
+        special = next((value for words, value in FOR_ANY_PORTAL.items() if place[1].startswith(words)), None)
+        return special or f"place {next(number)}"
+
+    path.write_text(re.sub(r'"FILL IN: ((?:[^"\\]|\\.)*)"', fill_in, path.read_text()))
+    form = load_pack(project / "selectors", "eridani").form(claim_type)
+    mapping = runpy.run_path(str(project / "adapters" / "eridani" / "mapping.py"))
+    assert set(mapping["form_values"](example)) <= set(form.fields)
+    assert form.history is not None
+    assert form.history.listing is not None
 
 
 def test_a_second_new_oem_finds_its_place_in_both_lists(project: Path) -> None:
