@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +13,10 @@ from rich.text import Text
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.console import AsJson, open_ledger, print_json, require_known, show_rows
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.domain.failures import StateConflict
+from oem_submissions.domain.failures import ConfigurationError, StateConflict
 from oem_submissions.domain.gate import Verdict
 from oem_submissions.domain.releases import Cause, Release, ReleaseState, deployed
-from oem_submissions.domain.texts import visible
+from oem_submissions.domain.texts import shortened, visible
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services import release as gate
 
@@ -25,6 +27,8 @@ release = typer.Typer(no_args_is_help=True, help="The release gate: who files wi
 
 By = Annotated[str, typer.Option(help="Your name; it stands in the release's log for ever.")]
 Why = Annotated[str, typer.Option(help="Why, in words for those who read it next year.")]
+_SHOWN = 160
+"""Characters of why a run was not clean; `--json` has them all."""
 _STYLES = {
     ReleaseState.LIVE: "green",
     ReleaseState.VERIFYING: "yellow",
@@ -58,7 +62,7 @@ def show(oem: str, as_json: AsJson = False) -> None:
 def approve(oem: str, by: By) -> None:
     """Let a release go live that has passed its gate."""
     require_known(oem)
-    with open_ledger() as ledger:
+    with open_ledger() as ledger, _or_not_so():
         approved = gate.approve(ledger, ADAPTERS[oem], by)
     terminal.print(f"Release {approved.name} of {oem} is approved by {by}; it goes live within seconds.")
 
@@ -91,7 +95,7 @@ def resume(oem: str, by: By, why: Why) -> None:
 def rollback(oem: str, by: By, why: Why) -> None:
     """Back to the release that was live before, at once."""
     require_known(oem)
-    with open_ledger() as ledger:
+    with open_ledger() as ledger, _or_not_so():
         back = gate.rollback(ledger, ADAPTERS[oem], by, why)
     terminal.print(f"{oem} files with {back.name} again.")
 
@@ -129,6 +133,14 @@ def closed_sentence(ledger: Ledger, oem: str) -> str | None:
     return None if admission.release else f"Not all of it is filed now: {admission.why_not}"
 
 
+@contextmanager
+def _or_not_so() -> Iterator[None]:
+    try:
+        yield
+    except (ConfigurationError, StateConflict) as refused:
+        raise NotSo(str(refused)) from refused
+
+
 def _deployed(ledger: Ledger, oem: str) -> list[Release]:
     return deployed(ledger.releases(oem), ADAPTERS[oem].digest)
 
@@ -160,7 +172,7 @@ def _show(report: ReleaseReport) -> None:
                 "period": judged.run.period,
                 "started (UTC)": f"{judged.run.started_at:%Y-%m-%d %H:%M:%S}",
                 "": marks.get(judged.verdict, str(judged.verdict)),
-                "why not": visible(judged.why_not),
+                "why not": shortened(visible(judged.why_not), _SHOWN),
             }
             for judged in reversed(report.runs)
         ],

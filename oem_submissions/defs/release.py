@@ -5,7 +5,6 @@ Every tick looks at what the ledger says; what has changed is reported without a
 
 # No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -39,6 +38,7 @@ from dagster import (
 from oem_submissions.defs.assets import asset_keys
 from oem_submissions.defs.automation import run_request, runs_under_way
 from oem_submissions.defs.partitions import add_dealers
+from oem_submissions.domain.charts import as_image, cusum_chart, seconds_chart
 from oem_submissions.domain.gate import Judgement, Verdict
 from oem_submissions.domain.releases import ReleaseState
 from oem_submissions.ports import ClaimRules
@@ -212,10 +212,10 @@ def _metadata(services: Services, report: ReleaseReport | None) -> dict[str, Any
 
 def _dots(report: ReleaseReport, dagster_url: str) -> str:
     """The five dots, each linked to its run, and in words what set the streak back."""
-    clean = [judged for judged in report.runs if judged.verdict is Verdict.CLEAN][-report.streak.needed :]
-    linked = clean[len(clean) - min(report.streak.count, len(clean)) :]
-    dots = [f"[●]({dagster_url}/runs/{judged.run.run_id})" for judged in linked]
-    dots += ["○"] * (report.streak.needed - len(dots))
+    clean = [judged for judged in report.runs if judged.verdict is Verdict.CLEAN]
+    full = report.dots.count("●")
+    linked = [f"[●]({dagster_url}/runs/{judged.run.run_id})" for judged in clean[-full:]] if full else []
+    dots = ["●"] * (full - len(linked)) + linked + ["○"] * (report.streak.needed - full)
     return f"{' '.join(dots)}\n\n{report.streak_in_words}"
 
 
@@ -238,8 +238,14 @@ def _runs_table(runs: list[Judgement]) -> MetadataValue:
 
 
 def _plots(report: ReleaseReport) -> dict[str, Any]:
-    return {}
-
-
-def _image(svg: str) -> str:
-    return f"![](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    """Seconds per run against the baseline, and both sums against their limits."""
+    drift, name = report.drift, f"{report.oem} {report.release.pins.pack_version}"
+    if not drift.seconds:
+        return {}
+    seconds = as_image(seconds_chart(drift.seconds, f"{name}: seconds to submit a claim, by run"), drift.time.why)
+    slower = as_image(cusum_chart(drift.time, f"{name}: sum of slow-downs"), drift.time.why)
+    failing = as_image(cusum_chart(drift.success, f"{name}: sum of failures"), drift.success.why)
+    return {
+        "time to submit": MetadataValue.md(f"{seconds}\n\n{slower}\n\n{drift.time.why}"),
+        "success rate": MetadataValue.md(f"{failing}\n\n{drift.success.why}"),
+    }

@@ -47,12 +47,14 @@ class ReleaseReport:
     @property
     def dots(self) -> str:
         """The streak: ● for a clean run, ○ for one that is still needed."""
-        full = min(self.streak.count, self.streak.needed)
+        full = self.streak.needed if self.release.is_production else min(self.streak.count, self.streak.needed)
         return "●" * full + "○" * (self.streak.needed - full)
 
     @property
     def streak_in_words(self) -> str:
-        """How far it is, what is waited for, and what set it back."""
+        """How far it is, what is waited for, what set it back. Once it is open, the gate does not close by itself."""
+        if self.release.is_production:
+            return f"The gate is open. The last {self.streak.count} runs in a row were clean."
         words = f"{self.streak.count} clean runs in a row, {self.streak.needed} open the gate."
         if self.streak.waits_for:
             words += f" It waits: {self.streak.waits_for}."
