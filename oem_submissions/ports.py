@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
 from oem_submissions.domain.gate import FilingRun
@@ -217,6 +218,13 @@ class PortalSession(Protocol):
         """
         ...
 
+    def probe(self, samples: Sequence[Submission]) -> ProbeReport:
+        """Walk through every form up to the submit button, filled with these claims; what is not as the pack says.
+
+        The gate stays closed: nothing is filed. Trouble of the portal is in the report.
+        """
+        ...
+
 
 class ClaimRules(Protocol):
     """What an adapter says about claims; intake needs no more of it."""
@@ -278,6 +286,14 @@ class ReleaseGate(Protocol):
 
     def closed(self, lease: Lease, period: str, pins: Pins) -> str:
         """Why nothing may be filed by the lease's run now: a sentence, empty when it may."""
+        ...
+
+    def probe_is_due(self, oem: str, pins: Pins) -> bool:
+        """Whether the portal has to be probed before the next batch."""
+        ...
+
+    def probed(self, record: ProbeRecord) -> None:
+        """Draw the consequence of a probe: a broken contract suspends the release, a kept one lets it go on."""
         ...
 
 
@@ -500,3 +516,12 @@ class Ledger(Protocol):
     def find(self, text: str) -> list[Claim]: ...
     def facts(self, claim_id: str) -> dict[str, Any]: ...
     def captured_reference(self, claim_id: str) -> Reference | None: ...
+
+    # probes
+    def note_probe(
+        self, oem: str, dealer: str, pins: Pins, run_id: str, by: str, seconds: float, report: ProbeReport
+    ) -> ProbeRecord: ...
+    def last_probe(self, oem: str, adapter_digest: str, pack_digest: str) -> ProbeRecord | None: ...
+    def probes(self, oem: str, limit: int = 20) -> list[ProbeRecord]: ...
+    def dealers(self, oem: str) -> list[str]: ...
+    def held_leases(self) -> list[Lease]: ...

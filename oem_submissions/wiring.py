@@ -50,7 +50,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
         bundle=part("bundle", lambda: build_bundle),
-        gate=part("gate", lambda: LedgerGate(ledger, adapters)),
+        gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )
     try:

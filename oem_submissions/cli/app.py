@@ -28,6 +28,7 @@ from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, pr
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.cli.new_oem import new_oem
+from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
@@ -60,6 +61,7 @@ app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
 app.command("new-oem")(new_oem)
 app.add_typer(release, name="release")
+app.command()(probe)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

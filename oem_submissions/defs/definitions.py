@@ -28,6 +28,7 @@ from oem_submissions.defs.history import (
     sweep_job,
     sweep_schedule,
 )
+from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
 from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
@@ -41,10 +42,12 @@ def all_definitions(
     jobs: dict[str, Any] = {oem: filing_job(rules) for oem, rules in adapters.items()}
     polls: dict[str, Any] = {oem: dispositions_job(rules) for oem, rules in adapters.items()}
     sweeps: dict[str, Any] = {oem: sweep_job(rules) for oem, rules in adapters.items()}
+    probes: dict[str, Any] = {oem: probe_job(rules) for oem, rules in adapters.items()}
     again = (settings.attempts_budget, settings.retry_seconds)
     checks = [check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)]
     checks += [check for rules in adapters.values() for check in history_checks(rules, settings.start_date)]
     checks += [check for rules in adapters.values() for check in release_checks(rules)]
+    checks += [probe_check(rules) for rules in adapters.values()]
     return Definitions(
         assets=[
             intake_asset(),
@@ -52,12 +55,14 @@ def all_definitions(
             *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
             *(sweep_asset(rules, *again) for rules in adapters.values()),
             *(release_asset(rules) for rules in adapters.values()),
+            *(probe_asset(rules) for rules in adapters.values()),
         ],
         asset_checks=checks,
-        jobs=[*jobs.values(), *polls.values(), *sweeps.values()],
+        jobs=[*jobs.values(), *polls.values(), *sweeps.values(), *probes.values()],
         schedules=[
             *(enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()),
             *(sweep_schedule(rules, sweeps[oem]) for oem, rules in adapters.items()),
+            *(probe_schedule(rules, probes[oem]) for oem, rules in adapters.items()),
         ],
         sensors=[
             crm_intake_sensor(settings.intake_seconds),

@@ -36,9 +36,6 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    TableColumn,
-    TableRecord,
-    TableSchema,
     asset,
     asset_check,
     define_asset_job,
@@ -48,7 +45,7 @@ from dagster import (
 
 from oem_submissions.defs.assets import CrmNotTold, asset_keys, retry_policy, worker_name
 from oem_submissions.defs.automation import UNFINISHED, run_request
-from oem_submissions.defs.metadata import links
+from oem_submissions.defs.metadata import links, pin_tags, text_table
 from oem_submissions.defs.partitions import add_dealers, dealers_of, partition_of, partitions_of
 from oem_submissions.defs.reading import DISPOSITIONS, SWEEP, reads_only
 from oem_submissions.domain.dispositions import Disposition, Standing
@@ -58,7 +55,7 @@ from oem_submissions.domain.reasons import REASONS
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED
 from oem_submissions.domain.sweeping import Sweep
-from oem_submissions.ports import ClaimRules, Portal
+from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
 from oem_submissions.services.dispositions import Polled, poll_dispositions
 from oem_submissions.services.submit import Partition
@@ -146,18 +143,13 @@ def _with_portal(
     try:
         with services.portals(context.run.run_id) as portals:
             portal = services.reading_portal(portals, oem)
-            context.instance.add_run_tags(context.run.run_id, {"oem": oem, "dealer": dealer, **_pins(portal)})
+            context.instance.add_run_tags(context.run.run_id, {"oem": oem, "dealer": dealer, **pin_tags(portal)})
             return work(services.reader(oem, dealer, context.run.run_id, worker_name(), portal))
     except ConfigurationError as error:
         raise Failure(str(error), allow_retries=False) from error
     except SubmissionError as error:  # the account is another run's
         context.log.warning(str(error))
         raise
-
-
-def _pins(portal: Portal) -> dict[str, str]:
-    pins = portal.pins
-    return {"adapter_digest": pins.adapter_digest[:12], "pack": f"{pins.pack_version}-{pins.pack_digest[:12]}"}
 
 
 def _dispositions_metadata(services: Services, partition: Partition, polled: Polled) -> dict[str, Any]:
@@ -179,7 +171,7 @@ def _dispositions_metadata(services: Services, partition: Partition, polled: Pol
         "changed in this account": len(polled.changed),
         "problems": MetadataValue.json(list(polled.problems)),
         **{str(word).lower().replace("_", " "): int(count) for word, count in counts.items()},
-        "claims": _table(rows, _CLAIM_COLUMNS),
+        "claims": text_table(rows, _CLAIM_COLUMNS),
         **links(services.settings, partition),
     }
 
@@ -193,16 +185,9 @@ def _sweep_metadata(services: Services, dealer: str, sweep: Sweep) -> dict[str, 
         "conclusive": sweep.conclusive,
         "history": sweep.text,
         **{str(kind).lower().replace("_", " "): int(count) for kind, count in counts.items()},
-        "findings": _table(rows, ("kind", "what", "claim_id", "reference")),
+        "findings": text_table(rows, ("kind", "what", "claim_id", "reference")),
         "evidence desk": MetadataValue.url(f"{services.settings.desk_url}/?q={dealer}"),
     }
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> MetadataValue:
-    frame = pd.DataFrame(rows, columns=list(columns)).astype("object")
-    frame = frame.where(frame.notna(), None)
-    records = [TableRecord({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
-    return MetadataValue.table(records, schema=TableSchema([TableColumn(name, "string") for name in columns]))
 
 
 def _word(standing: Standing | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from PIL import Image
 
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.records import Claim
-from oem_submissions.ports import EvidenceMissing
+from oem_submissions.ports import EvidenceMissing, EvidenceUnavailable, Portal
 from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import Settings
@@ -34,6 +34,20 @@ def claims_table(claims: Sequence[Claim], columns: Sequence[str]) -> MetadataVal
     return MetadataValue.table(records, schema=schema)
 
 
+def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> MetadataValue:
+    """The rows as a table of texts."""
+    frame = pd.DataFrame(rows, columns=list(columns)).astype("object")
+    frame = frame.where(frame.notna(), None)
+    records = [TableRecord({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
+    return MetadataValue.table(records, schema=TableSchema([TableColumn(name, "string") for name in columns]))
+
+
+def pin_tags(portal: Portal) -> dict[str, str]:
+    """A run's tags that say with which code and pack it worked."""
+    pins = portal.pins
+    return {"adapter_digest": pins.adapter_digest[:12], "pack": f"{pins.pack_version}-{pins.pack_digest[:12]}"}
+
+
 def links(settings: Settings, partition: Partition) -> dict[str, MetadataValue]:
     """Where a person goes on from here."""
     return {"evidence desk": MetadataValue.url(f"{settings.desk_url}/?q={partition.dealer}")}
@@ -52,6 +66,19 @@ def thumbnail(services: Services, claims: Sequence[Claim]) -> dict[str, Metadata
             text = f"[{claim.claim_id}]({story})\n\n![{shot.name}](data:image/jpeg;base64,{picture})"
             return {"last page": MetadataValue.md(text)}
     return {}
+
+
+def pictures(services: Services, title: str, keys: Sequence[str]) -> dict[str, MetadataValue]:
+    """Small pictures of what the evidence store has under these keys; nothing when there is none."""
+    shown = []
+    for key in keys:
+        try:
+            small = _shrink(services.evidence.get(key))
+        except (EvidenceMissing, EvidenceUnavailable, OSError):
+            continue
+        name = key.rpartition("/")[2]
+        shown.append(f"{name}\n\n![{name}](data:image/jpeg;base64,{small})")
+    return {title: MetadataValue.md("\n\n".join(shown))} if shown else {}
 
 
 def _shrink(image: bytes) -> str:

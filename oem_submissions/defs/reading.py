@@ -1,4 +1,4 @@
-"""Which runs only read a portal's history. They share a dealer's account with filing runs, and are none."""
+"""Which runs file nothing: they read a portal's history, or probe it. They share accounts with filing runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dagster import DagsterRun
 
 DISPOSITIONS = "dispositions"
 SWEEP = "history_sweep"
-_JOBS = {"dispositions_job": DISPOSITIONS, "sweep_job": SWEEP}
+PROBE = "portal_probe"
+_JOBS = {"dispositions_job": DISPOSITIONS, "sweep_job": SWEEP, "probe_job": PROBE}
 
 
 def reads_only(run: DagsterRun) -> str | None:

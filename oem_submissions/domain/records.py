@@ -205,6 +205,7 @@ class AlertKind(StrEnum):
     RELEASE_PASSED = "release_passed"
     RELEASE_SUSPENDED = "release_suspended"
     DRIFT = "drift"
+    PROBE_RED = "probe_red"
 
 
 @dataclass(frozen=True)

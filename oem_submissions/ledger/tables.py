@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -400,6 +401,29 @@ expected_rejections = Table(
 )
 """Append-only: claims that the OEM is expected to refuse, declared before they were attempted."""
 
+probes = Table(
+    "probes",
+    metadata,
+    Column("probe_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("adapter_digest", Text, nullable=False),
+    Column("pack_version", Text, nullable=False),
+    Column("pack_digest", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("red", Boolean, nullable=False),
+    # Of the failure that ended it; null when the portal let itself be walked through.
+    Column("reason", Text),
+    Column("text", Text, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    Column("stopped", JSONB, nullable=False),
+    Index("ix_probes_release", "oem", "adapter_digest", "pack_digest", "probe_id"),
+)
+"""Append-only: every walk through a portal that sent nothing, and what was not as the pack says."""
+
 APPEND_ONLY = (
     events,
     lease_log,
@@ -414,4 +438,5 @@ APPEND_ONLY = (
     history_reads,
     sweeps,
     sweep_findings,
+    probes,
 )

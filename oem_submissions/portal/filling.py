@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import re2
 from playwright.sync_api import ElementHandle, Frame
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -39,6 +40,8 @@ _READ = """(items) => items.map(([element, kind]) => {
   if (kind === "check") return element.checked ? "yes" : "no";
   return element.value;
 })"""
+_BUTTON = """([one, other]) =>
+  [one === other, one.hasAttribute("formaction") ? new URL(one.formAction).pathname : null]"""
 _SAME = "(pairs) => pairs.map(([one, other]) => one === other)"
 
 
@@ -53,6 +56,24 @@ class Control:
     name: str
     field: PageField
     handle: ElementHandle
+
+
+HITS_ANOTHER = "the locator and its witness hit different elements"
+
+
+def button_trouble(scope: Frame, button: Element, path: str) -> str | None:
+    """What is wrong with a button that should send its form to this path; None when nothing is, or it is not there.
+
+    `path` is a pattern for the whole path. Waits for nothing.
+    """
+    assert button.witness is not None
+    found = [look_up(scope, where).element_handles() for where in (button.find, button.witness)]
+    if [len(handles) for handles in found] != [1, 1]:
+        return None
+    same, goes = scope.evaluate(_BUTTON, [handles[0] for handles in found])
+    if not same:
+        return HITS_ANOTHER
+    return f"it goes to {goes} instead of {path}" if goes and not re2.fullmatch(path, goes) else None
 
 
 def find_element(scope: Frame, element: Element, what: str, wait_ms: float) -> ElementHandle:
@@ -72,7 +93,7 @@ def find_elements(scope: Frame, elements: Mapping[str, Element], wait_ms: float)
     if pairs:
         for what, same in zip(witnesses, scope.evaluate(_SAME, pairs), strict=True):
             if not same:
-                raise ElementNotFound(f"{what}: the locator and its witness hit different elements")
+                raise ElementNotFound(f"{what}: {HITS_ANOTHER}")
     return found
 
 

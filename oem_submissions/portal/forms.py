@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import re2
 from playwright.sync_api import ElementHandle, FilePayload, Frame
 
 from oem_submissions.domain.claims import Attachment
+from oem_submissions.domain.contracts import Change, Severity
 from oem_submissions.domain.evidence import FieldReadback
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import contracts, filling
@@ -20,6 +22,8 @@ from oem_submissions.portal.schema import AttachmentRule, Form, FormPage
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Submission
 
+log = logging.getLogger(__name__)
+SUBMIT_BUTTON = "the submit button"
 _FILES = "element => [...element.files].map(file => [file.name, file.size])"
 _TEXT_OR_VALUE = """element => ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText"""
 
@@ -55,17 +59,28 @@ def open_form(walk: Walk, form: Form) -> Frame:
     return frame
 
 
-def fill_form(walk: Walk, form: Form, frame: Frame, submission: Submission, values: Mapping[str, str]) -> Filled:
-    """Every page up to the last, filled and read back equal. Raises `StepFailed`."""
+def fill_form(
+    walk: Walk,
+    form: Form,
+    frame: Frame,
+    submission: Submission,
+    values: Mapping[str, str],
+    look: Callable[[FormPage, Filled], None] | None = None,
+) -> Filled:
+    """Every page up to the last, filled and read back equal. Raises `StepFailed`.
+
+    `look` is called with each page before anything is filled in; without it, a change that blocks stops the walk.
+    """
     filled = Filled(frame)
+    claim_type = submission.claim.claim_type
     check_attachments(walk, form, submission)
     for page in form.pages:
         walk.see(frame, page.marker, f"the form's page '{page.name}'")
         filled.shown.clear()
         detail = f"page {page.name}" if len(form.pages) > 1 else ""
-        if page.contract is not None:
+        if page.contract is not None or look is not None:
             walk.begin("check contract", detail)
-            _check_contract(walk, page, filled)
+            look(page, filled) if look else _check_contract(walk, form, claim_type, page, filled)
         controls = _fill_page(walk, page, frame, values, detail)
         if page.attachments:
             walk.begin("attach", detail)
@@ -81,17 +96,30 @@ def fill_form(walk: Walk, form: Form, frame: Frame, submission: Submission, valu
     return filled
 
 
-def _check_contract(walk: Walk, page: FormPage, filled: Filled) -> None:
-    assert page.contract is not None
-    scope = look_up(filled.frame, page.contract.scope)
-    if scope.count() != 1:
-        raise walk.failed(
-            ReasonCode.PAGE_CONTRACT_MISMATCH, f"the form of page '{page.name}' is there {scope.count()} times"
-        )
-    differences = contracts.compare(page.contract, contracts.scan(scope))
-    filled.warnings += [f"page '{page.name}': {words}" for words in differences.harmless]
-    if differences.breaking:
-        words = "; ".join(differences.breaking)
+def contract_changes(form: Form, claim_type: str, page: FormPage, frame: Frame) -> tuple[Change, ...]:
+    """What the page shows that its contract does not say, and whether the submit button is still the one meant."""
+    if page.contract is None:
+        return ()
+    scope = look_up(frame, page.contract.scope)
+    if (times := scope.count()) != 1:
+        return (Change(Severity.BLOCK, claim_type, page.name, f"the form is there {times} times"),)
+    relied = contracts.relied_on(form, page)
+    changes = contracts.compare(page.contract, contracts.scan(scope), claim_type, page.name, relied)
+    if page is form.pages[-1]:
+        trouble = filling.button_trouble(frame, form.submit.button, form.submit.request.path)
+        if trouble is not None:
+            changes += (Change(Severity.BLOCK, claim_type, page.name, f"{SUBMIT_BUTTON}: {trouble}"),)
+    return changes
+
+
+def _check_contract(walk: Walk, form: Form, claim_type: str, page: FormPage, filled: Filled) -> None:
+    changes = contract_changes(form, claim_type, page, filled.frame)
+    by_severity = {severity: [c.words for c in changes if c.severity is severity] for severity in Severity}
+    filled.warnings += [f"page '{page.name}': {words}" for words in by_severity[Severity.WARN]]
+    for words in by_severity[Severity.NOTE]:
+        log.info("page '%s' of %s: %s", page.name, walk.pack.oem, words)
+    if by_severity[Severity.BLOCK]:
+        words = "; ".join(by_severity[Severity.BLOCK])
         raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"page '{page.name}' is not as its contract says: {words}")
 
 
@@ -283,6 +311,19 @@ def _read_back_files(walk: Walk, page: FormPage, filled: Filled, submission: Sub
             raise walk.failed(
                 ReasonCode.FIELD_READBACK_MISMATCH, f"the form holds {extra} files that are not of this claim"
             )
+
+
+def check_button(walk: Walk, form: Form, frame: Frame) -> None:
+    """The submit button is there, and no error is shown: what is wrong now is provably not filed."""
+    try:
+        button = filling.find_element(frame, form.submit.button, SUBMIT_BUTTON, walk.wait_ms)
+    except filling.ElementNotFound as error:
+        walk.check_state()
+        raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
+    if not (button.is_visible() and button.is_enabled()):
+        raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, f"{SUBMIT_BUTTON} can't be clicked")
+    if any(is_visible(frame, refusal.box) for refusal in form.refusals):
+        raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the form shows an error before it was submitted")
 
 
 def known_handles(frame: Frame, form: Form) -> list[ElementHandle]:

@@ -23,6 +23,7 @@ from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
 from oem_submissions.portal.goldens import check_goldens
 from oem_submissions.portal.listing import likeness, natural_key_fields
 from oem_submissions.portal.packs import Pack, check_packs, load_pack
+from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.session import BrowserSession, form_values
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.steps import Limits
@@ -38,8 +39,9 @@ class BrowserPortal:
 
     def __init__(
         self, runtime: BrowserRuntime, adapter: PortalAdapter, pack: Pack, base_url: str, limits: Limits,
-        extra: Mapping[str, str], site_proxy: SiteProxy | None,
+        extra: Mapping[str, str], site_proxy: SiteProxy | None, on_page: Callable[[OnView], None] | None = None,
     ) -> None:  # fmt: skip
+        self._on_page = on_page
         self.oem = adapter.oem
         self.pins = Pins(adapter.digest, pack.version, pack.digest)
         self._runtime, self._adapter, self._pack, self._base_url = runtime, adapter, pack, base_url
@@ -57,8 +59,9 @@ class BrowserPortal:
             check_goldens(self._pack, self._adapter, browser)
             _checked.add(checked)
         session = BrowserSession(
-            browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy
-        )
+            browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy,
+            self._on_page,
+        )  # fmt: skip
         try:
             yield session
         finally:
@@ -133,8 +136,13 @@ class BrowserRuntime:
             log.info("Browser: %s %s (%s)", choice.path, self._browser.version, choice.why)
         return self._browser
 
-    def portal(self, oem: str, pack_version: str | None = None) -> BrowserPortal:
-        """The OEM's portal with its newest pack, or the one named. Raises `ConfigurationError` with one sentence."""
+    def portal(
+        self, oem: str, pack_version: str | None = None, on_page: Callable[[OnView], None] | None = None
+    ) -> BrowserPortal:
+        """The OEM's portal with its newest pack, or the one named. Raises `ConfigurationError` with one sentence.
+
+        `on_page` is called with every page of a form that a probe sees.
+        """
         adapter = self._adapter_of(oem)
         pack = load_pack(self._selectors, oem, pack_version)
         for claim_type in adapter.claim_types():
@@ -143,7 +151,9 @@ class BrowserRuntime:
             raise ConfigurationError(
                 f"The address of {oem}'s portal is not set: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}."
             )
-        return BrowserPortal(self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy)
+        return BrowserPortal(
+            self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy, on_page
+        )
 
     def check(self) -> list[Pack]:
         """Every pack with its golden pages. Raises `ConfigurationError` at the first that is wrong."""

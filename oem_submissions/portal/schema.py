@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from oem_submissions.domain.dispositions import Disposition
 from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import aria
 from oem_submissions.portal.locators import ByCss, Element, Locator, Strict
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -57,12 +58,18 @@ def _check_template(text: str) -> str:
     return text
 
 
+def _check_aria(text: str) -> str:
+    aria.read(text)
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """Compiled with google-re2: no look-around, no back-references, linear time."""
 ReferencePattern = Annotated[Pattern, AfterValidator(_check_reference_pattern)]
 DealerPattern = Annotated[Pattern, AfterValidator(_check_dealer_pattern)]
 TotalPattern = Annotated[Pattern, AfterValidator(_check_total_pattern)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
+AriaLines = Annotated[str, AfterValidator(_check_aria)]
 Template = Annotated[Words, AfterValidator(_check_template)]
 """Words with `{name}` where a value goes."""
 
@@ -116,6 +123,12 @@ class Control(Strict):
     tag: Literal["input", "select", "textarea", "button"]
     type: str = ""
     required: bool = False
+    label: str | None = None
+    """None: not compared."""
+    maxlength: Annotated[int, Field(gt=0)] | None = None
+    """Characters; compared in a contract that has `aria`, where none means without a limit."""
+    options: tuple[str, ...] | None = None
+    """Labels of a select's options; None: not compared, for a list that is another one for every dealer."""
 
 
 class Contract(Strict):
@@ -127,8 +140,8 @@ class Contract(Strict):
     action: Pattern | None = None
     """The whole path that the form goes to."""
     controls: tuple[Control, ...]
-    aria: str | None = None
-    """A normalised aria snapshot; compared as soon as packs carry one."""
+    aria: AriaLines | None = None
+    """The normalised aria snapshot, a line for each thing that the page says; None: not compared."""
 
 
 class Click(Strict):

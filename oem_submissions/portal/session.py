@@ -6,20 +6,21 @@ It puts the procedure together (`signin`, `forms`, `gate`, `answer`) and keeps o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Frame, HttpCredentials
+from playwright.sync_api import Browser, BrowserContext, HttpCredentials
 from playwright.sync_api import Error as PlaywrightError
 
+from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
 from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import filling, forms, readback
+from oem_submissions.portal import forms, readback
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
@@ -28,6 +29,7 @@ from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
 from oem_submissions.portal.lookup import ask_history
 from oem_submissions.portal.packs import Pack
+from oem_submissions.portal.probe import OnView, Prober
 from oem_submissions.portal.references import matches
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.signin import sign_in
@@ -48,7 +50,10 @@ class BrowserSession:
     def __init__(
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
+        on_page: Callable[[OnView], None] | None = None,
     ) -> None:  # fmt: skip
+        """`on_page` is called with every page of a form that a probe sees."""
+        self._on_page = on_page
         self._browser, self._adapter, self._pack = browser, adapter, pack
         self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
         self._site_proxy = site_proxy
@@ -94,7 +99,7 @@ class BrowserSession:
         self._gate.close()
         frame = forms.open_form(walk, form)
         filled = forms.fill_form(walk, form, frame, submission, values)
-        self._check_button(walk, form, frame)
+        forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
         shot = self._pre_shot(walk, filled)
         text = self._text(walk, filled)
@@ -127,18 +132,6 @@ class BrowserSession:
 
     def _values(self, form: Form, submission: Submission) -> dict[str, str]:
         return form_values(self._adapter, self._pack, form, submission)
-
-    def _check_button(self, walk: Walk, form: Form, frame: Frame) -> None:
-        """The submit button is there, and no error is shown: what is wrong now is provably not filed."""
-        try:
-            button = filling.find_element(frame, form.submit.button, "the submit button", walk.wait_ms)
-        except filling.ElementNotFound as error:
-            walk.check_state()
-            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
-        if not (button.is_visible() and button.is_enabled()):
-            raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "the submit button can't be clicked")
-        if any(is_visible(frame, refusal.box) for refusal in form.refusals):
-            raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the form shows an error before it was submitted")
 
     def _pre_shot(self, walk: Walk, filled: forms.Filled) -> Artifact:
         try:
@@ -206,8 +199,33 @@ class BrowserSession:
         with self._reading("") as walk:
             return list_account(walk, self._adapter, since)
 
+    def probe(self, samples: Sequence[Submission]) -> ProbeReport:
+        """Walk through every form up to the submit button, with the gate closed; what is not as the pack says.
+
+        Raises `ConfigurationError` when adapter and pack don't fit together. Trouble of the portal is in the report.
+        """
+        prober: Prober | None = None
+        try:
+            with self._signed_in("") as walk:
+                by_type = {sample.claim.claim_type: sample for sample in reversed(samples)}
+                prober = Prober(walk, self._gate, self._values, by_type, self._on_page)
+                prober.walk_through()
+        except StepFailed as failure:
+            return prober.report(failure) if prober else ProbeReport((), (), {}, ProbeFailure.of(failure))
+        return prober.report()
+
     @contextmanager
     def _reading(self, claim_id: str) -> Iterator[Walk]:
+        """Signed in, to read the history."""
+        with self._signed_in(claim_id) as walk:
+            walk.begin(LOOK_UP)
+            yield walk
+            walk.check_dialogs()
+            if self._gate.wire.blocked:
+                raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the history tried to submit, and was stopped")
+
+    @contextmanager
+    def _signed_in(self, claim_id: str) -> Iterator[Walk]:
         """Signed in, with the gate closed. Whatever goes wrong spoils the context; a refused log-in is the last one."""
         self._ready = None
         if self._locked_out is not None:
@@ -219,11 +237,7 @@ class BrowserSession:
                 if not walk.step:
                     walk.begin("log in")
                     sign_in(walk, self._base_url, self._account)
-                walk.begin(LOOK_UP)
                 yield walk
-                walk.check_dialogs()
-            if self._gate.wire.blocked:
-                raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the history tried to submit, and was stopped")
         except StepFailed as failure:
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
                 self._locked_out = failure

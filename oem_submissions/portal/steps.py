@@ -135,10 +135,15 @@ class Walk:
 
     def failed(self, reason: ReasonCode, what: str) -> StepFailed:
         """The exception to raise: one sentence that names claim, OEM, dealer, step and what happened."""
+        return StepFailed(reason, f"{self._where()}{what}.", self.step)
+
+    def said(self, failure: StepFailed) -> str:
+        """What happened, without where: that of a failure of this walk's present step."""
+        return failure.text.removeprefix(self._where()).rstrip(".")
+
+    def _where(self) -> str:
         claim = f"Claim {self.claim_id}" if self.claim_id else "The session"
-        return StepFailed(
-            reason, f"{claim} ({self.pack.oem}, dealer {self.dealer}) at '{self.step}': {what}.", self.step
-        )
+        return f"{claim} ({self.pack.oem}, dealer {self.dealer}) at '{self.step}': "
 
     @contextmanager
     def explained(self) -> Iterator[None]:

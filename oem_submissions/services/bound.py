@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from oem_submissions.domain.claims import parse_claim
+from oem_submissions.domain.contracts import ProbeRecord
+from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
-from oem_submissions.domain.releases import Admission, Release, deployed, production
+from oem_submissions.domain.releases import Admission, Release, deployed, production, verifying
 from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, ReleaseGate, Secrets
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.history import Reader
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
+from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.seal import Unsealed, seal_claims
@@ -141,6 +144,44 @@ class Services:
         """Tell the CRM what the OEM decided; what it did not take."""
         claims, desk_url = self.claims(partition), self.settings.desk_url
         return tell_dispositions(claims, run_id, worker, ledger=self.ledger, crm=self.crm, desk_url=desk_url)
+
+    def probe(self, oem: str, dealer: str | None, run_id: str, worker: str, portal: Portal) -> ProbeRecord:
+        """Walk through the portal without filing anything; without a dealer, with the account that suits best.
+
+        Raises `ConfigurationError` when no account can be used, else as `probe_account`.
+        """
+        chosen = dealer or self.dealer_to_probe(oem)
+        if chosen is None:
+            raise ConfigurationError(
+                f"No dealer of {oem} has a log-in that works: import dealers (`oem-submissions dealers import`) and set"
+                " their log-ins, or name one."
+            )
+        rules = self.adapters[oem]
+        work = ProbeWork(
+            oem,
+            chosen,
+            run_id,
+            worker,
+            self.ledger,
+            self.evidence,
+            portal,
+            account=lambda: portal_account(self.secrets, oem, chosen),
+            parse=lambda payload: parse_claim(rules.claim_model, payload),
+            lease_seconds=self.settings.lease_seconds,
+        )
+        record = probe_account(work)
+        self.gate.probed(record)
+        return record
+
+    def packs_to_probe(self, oem: str) -> list[str | None]:
+        """The packs that file now, or would: of the release in production and of the one that verifies; else newest."""
+        releases = self.releases(oem)
+        known = [release for release in (production(releases), verifying(releases)) if release is not None]
+        return [release.pins.pack_version for release in known] or [None]
+
+    def dealer_to_probe(self, oem: str) -> str | None:
+        """Whose account is probed when nobody is named; None when none can be."""
+        return dealer_to_probe(oem, self.ledger, self.secrets)
 
     def claims(self, partition: Partition) -> list[Claim]:
         """The partition's claims as the ledger has them."""

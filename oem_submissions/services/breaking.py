@@ -57,6 +57,14 @@ def refuse_account(failure: SubmissionError, lease: Lease, ledger: Ledger) -> No
         _open(ledger.breaker(lease.oem, lease.dealer), failure, lease, ledger)
 
 
+def require_account(oem: str, dealer: str, ledger: Ledger) -> None:
+    """Raises `StepFailed` when the portal refused this account, and nobody has said that it works again."""
+    account = ledger.breaker(oem, dealer)
+    if account.position is Position.OPEN:
+        assert account.reason is not None
+        raise StepFailed(account.reason, f"Not tried. {account.sentence()}", "log in")
+
+
 def _open(breaker: Breaker, why: SubmissionError, lease: Lease, ledger: Ledger) -> None:
     if breaker.position is Position.OPEN:
         return

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.failures import ConfigurationError, StateConflict
 from oem_submissions.domain.gate import NEEDED, Streak, streak
 from oem_submissions.domain.records import AlertKind, Lease, NewAlert, Pins
@@ -39,6 +41,8 @@ class LedgerGate:
 
     ledger: Ledger
     adapters: Mapping[str, ClaimRules]
+    probe_minutes: float
+    """For so long a probe that found nothing wrong is believed."""
 
     def closed(self, lease: Lease, period: str, pins: Pins) -> str:
         """Why the lease's run may file nothing now; empty when it may, and then it is pinned to its release."""
@@ -57,6 +61,21 @@ class LedgerGate:
             return f"Release {release.name} of {oem} has just moved, or another pilot's run was faster: the next one."
         return ""
 
+    def probe_is_due(self, oem: str, pins: Pins) -> bool:
+        """Whether the last probe of these two is too old, or from before the release was resumed."""
+        last = self.ledger.last_probe(oem, pins.adapter_digest, pins.pack_digest)
+        if last is None:
+            return True
+        release = next((r for r in self.ledger.releases(oem) if r.pins == pins), None)
+        resumed = release.last_resumed if release is not None else None
+        if resumed is not None and last.at < resumed:
+            return True
+        return last.red or self.ledger.now() - last.at > timedelta(minutes=self.probe_minutes)
+
+    def probed(self, record: ProbeRecord) -> None:
+        """Suspend or resume the release that was probed."""
+        follow_probe(self.ledger, record)
+
 
 class OpenGate:
     """The `ReleaseGate` port where there is no gate yet: the conformance suite tries what is not released."""
@@ -64,6 +83,13 @@ class OpenGate:
     def closed(self, lease: Lease, period: str, pins: Pins) -> str:
         """Never."""
         return ""
+
+    def probe_is_due(self, oem: str, pins: Pins) -> bool:
+        """Never: every scenario looks at the pages as a filing does."""
+        return False
+
+    def probed(self, record: ProbeRecord) -> None:
+        """Nothing follows."""
 
 
 def admission(ledger: Ledger, rules: ClaimRules, dealer: str) -> Admission:
@@ -172,6 +198,17 @@ def suspend(ledger: Ledger, release: Release, cause: Cause, actor: str, why: str
     return True
 
 
+def follow_probe(ledger: Ledger, record: ProbeRecord) -> None:
+    """A broken contract suspends the release, a green probe lets it go on; a portal that is down does neither."""
+    release = next((r for r in ledger.releases(record.oem) if r.pins == record.pins), None)
+    if release is None:
+        return
+    if record.breaks_contract:
+        suspend(ledger, release, Cause.PROBE, f"probe {record.probe_id}", record.text)
+    elif not record.red:
+        resume(ledger, release, Cause.PROBE, f"probe {record.probe_id}", "The portal is as the pack says again.")
+
+
 def resume(ledger: Ledger, release: Release, cause: Cause, actor: str, why: str) -> bool:
     """Take back what suspended it; whether it goes on. A probe takes back only what a probe did."""
     if cause is not Cause.PERSON and cause not in release.suspended_by:
@@ -182,6 +219,7 @@ def resume(ledger: Ledger, release: Release, cause: Cause, actor: str, why: str)
     if now.suspended_by:
         return False
     ledger.resolve_alert(_alert_key(release))
+    ledger.request_enqueue(release.oem, (), None, _ACTOR)  # what has waited since
     return True
 
 

@@ -29,8 +29,9 @@ from oem_submissions.ports import (
     ReferenceTaken,
     ReleaseGate,
 )
-from oem_submissions.services.breaking import goes_on, may_file, refuse_account
+from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
 from oem_submissions.services.leasing import held_account
+from oem_submissions.services.probe import is_as_contracted
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
 from oem_submissions.services.work import Work, keep, submission_of
 
@@ -129,7 +130,7 @@ def submit_partition(
             ready = []
         if held or ready:
             try:
-                _require_account(partition, ledger)
+                require_account(partition.oem, partition.dealer, ledger)
                 with portal.session(account()) as session:
                     work = Work(
                         ledger,
@@ -140,7 +141,8 @@ def submit_partition(
                         parse,
                         click_seconds,
                         attempts_budget,
-                        lambda: gate.closed(lease, partition.period, portal.pins),
+                        gate,
+                        partition.period,
                         breaker_failures,
                     )
                     reconcile_account(held, work, holding)
@@ -158,14 +160,6 @@ def submit_partition(
     return ledger.claims(*key)
 
 
-def _require_account(partition: Partition, ledger: Ledger) -> None:
-    """Raises `StepFailed` when the portal refused this account, and nobody has said that it works again."""
-    account = ledger.breaker(partition.oem, partition.dealer)
-    if account.position is Position.OPEN:
-        assert account.reason is not None
-        raise StepFailed(account.reason, f"Not tried. {account.sentence()}", "log in")
-
-
 def _ready(partition: Partition, ledger: Ledger) -> list[Claim]:
     claims = ledger.claims(partition.oem, partition.dealer, partition.period)
     return [claim for claim in claims if claim.state is State.READY]
@@ -177,7 +171,7 @@ def _submit_all(ready: list[Claim], work: Work) -> None:
     Trouble of one claim is its own; trouble of the portal ends the batch, and in the end opens its breaker; trouble of
     the account dead-letters the batch: the same bad log-in tried again and again locks the account.
     """
-    if (ready and _is_closed(work.closed(), ready)) or not may_file(ready, work):
+    if (ready and _is_closed(work.closed(), ready)) or not may_file(ready, work) or not is_as_contracted(ready, work):
         return
     for position, claim in enumerate(ready):
         if position and _is_closed(work.closed(), ready[position:]):  # somebody has suspended it meanwhile

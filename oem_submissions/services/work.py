@@ -19,6 +19,7 @@ from oem_submissions.ports import (
     Ledger,
     Portal,
     PortalSession,
+    ReleaseGate,
     Submission,
 )
 
@@ -35,19 +36,30 @@ class Work:
     parse: Callable[[dict[str, object]], ClaimModel]
     click_seconds: float
     attempts_budget: int
-    closed: Callable[[], str]
-    """Why the release gate lets nothing be filed now; empty when it does. Asked before every claim."""
+    gate: ReleaseGate
+    period: str
     breaker_failures: int = 3
     """Faults alike in a row that open the OEM's breaker."""
+
+    def closed(self) -> str:
+        """Why the release gate lets nothing be filed now; empty when it does. Asked before every claim."""
+        return self.gate.closed(self.lease, self.period, self.portal.pins)
 
 
 def submission_of(claim: Claim, work: Work) -> Submission:
     """What a session is to file: payload and files, checked against their hashes once more. Raises `StepFailed`."""
-    model = work.parse(claim.payload)
+    return whole_submission(claim, work.parse, work.evidence)
+
+
+def whole_submission(
+    claim: Claim, parse: Callable[[dict[str, object]], ClaimModel], evidence: EvidenceStore
+) -> Submission:
+    """As `submission_of`, for one who files nothing. Raises `StepFailed`, and `PayloadInvalid` as `parse` does."""
+    model = parse(claim.payload)
     files = {}
     for attachment in model.attachments:
         try:
-            data = work.evidence.get(attachment_key(claim.claim_id, attachment.sha256))
+            data = evidence.get(attachment_key(claim.claim_id, attachment.sha256))
         except (EvidenceMissing, EvidenceUnavailable) as error:
             text = f"Attachment {attachment.name} of claim {claim.claim_id} can't be read: {error}"
             raise StepFailed(ReasonCode.UPLOAD_FAILED, text, "attach") from error

@@ -28,6 +28,8 @@ COVERAGES = {
 }
 BASIC_MILES = 36_000
 CLAIM_DAYS = 60
+RATES = (("Warranty", "01/01/2026", "132.00"), ("Campaign", "07/01/2026", "128.50"))
+MORE_RATES = (("Hybrid and electric", "11/01/2026", "151.00"), ("Diagnosis", "11/15/2026", "140.00"))
 REQUIRED = {
     "vin": "VIN",
     "repair_order": "Repair order number",
@@ -160,6 +162,7 @@ class Aurora(Skin):
         return self.page(
             "claim.html", visit, values=values, errors=errors, notice=notice,
             coverages=COVERAGES, faults=visit.form_faults(*FORM_FAULTS), had_files=bool(visit.files),
+            rates=RATES + (MORE_RATES if visit.fault("more_rows") else ()),
         )  # fmt: skip
 
     async def _draft(self, visit: Visit) -> Response:

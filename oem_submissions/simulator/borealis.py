@@ -69,6 +69,7 @@ class Borealis(Skin):
     reference = staticmethod(references.borealis)
     without = {
         "no_duplicate_check": "the portal never checks for duplicates",
+        "more_rows": "its form lists nothing but the claim's own documents",
         "stuck_in_process": "the portal answers at once",
     }
 
@@ -193,8 +194,9 @@ class Borealis(Skin):
     def _show(self, visit: Visit, step: str, values: dict[str, str], errors: list[str], notice: str) -> Response:
         wizard = self._wizard(visit)
         wanted = {
-            "vendor": ("renamed_label", "new_required_field", "new_hidden_input", "drops_filled_value"),
-            "review": ("moved_button", "posts_twice", "changed_action"),
+            "fund": ("renamed_text",),
+            "vendor": ("renamed_label", "new_required_field", "new_hidden_input", "drops_filled_value", "restyled"),
+            "review": ("moved_button", "posts_twice", "changed_action", "swapped_buttons"),
         }
         return self.page(
             f"{step}.html", visit, wizard=wizard, values=values, errors=errors, notice=notice, step=step,

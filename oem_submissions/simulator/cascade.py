@@ -64,6 +64,7 @@ class Cascade(Skin):
     without = {
         "session_elsewhere": "the portal lets an account be signed in twice",
         "no_duplicate_check": "the portal never checks for duplicates",
+        "more_rows": "its form lists nothing",
         "changed_action": "the form has no address: a script sends what is in it",
     }
 

@@ -41,6 +41,10 @@ FORM_FAULTS = (
     "new_required_field",
     "new_hidden_input",
     "changed_action",
+    "swapped_buttons",
+    "renamed_text",
+    "more_rows",
+    "restyled",
     "posts_twice",
     "drops_filled_value",
 )

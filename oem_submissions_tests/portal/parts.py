@@ -23,6 +23,7 @@ from oem_submissions.domain.claims import (
 from oem_submissions.domain.outcomes import Answer, Wire
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.packs import versions
+from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import Limits
@@ -96,6 +97,7 @@ def session(
     adapter: PortalAdapter | None = None,
     selectors: Path | None = None,
     totp: str | None = None,
+    on_page: Callable[[OnView], None] | None = None,
 ) -> Iterator[BrowserSession]:
     """A session at a simulated portal; another adapter or other packs use the same browser."""
     simulator.client.add_account(oem, "10234", "jdoe", "secret-pw-7", "Lakeside Motors", totp)
@@ -103,7 +105,7 @@ def session(
         lambda name: adapter or registry.adapter(name), selectors or SELECTORS, {oem: simulator.http_url}, limits=SHORT
     )
     other.browser = runtime.browser  # type: ignore[method-assign]
-    with other.portal(oem).session(Account(oem, "10234", "jdoe", "secret-pw-7", totp)) as opened:
+    with other.portal(oem, on_page=on_page).session(Account(oem, "10234", "jdoe", "secret-pw-7", totp)) as opened:
         yield opened
 
 

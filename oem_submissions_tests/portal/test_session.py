@@ -137,9 +137,10 @@ def test_an_unknown_error_text_is_reported_and_never_guessed(chromium: BrowserRu
 @pytest.mark.parametrize(
     ("fault", "reason", "step", "words"),
     [
-        ("renamed_label", ReasonCode.SELECTOR_NOT_FOUND, "fill", "the field labelled 'VIN' is not on the page"),
+        ("renamed_label", ReasonCode.PAGE_CONTRACT_MISMATCH, "check contract",
+         "label 'VIN' is now 'Vehicle ID number'"),
         ("new_required_field", ReasonCode.PAGE_CONTRACT_MISMATCH, "check contract",
-         "there is a new required field 'Tax jurisdiction' after 'Odometer (miles)'"),
+         "new required field 'Tax jurisdiction' after 'Odometer (miles)'"),
         ("new_hidden_input", ReasonCode.PAGE_CONTRACT_MISMATCH, "check contract", "new hidden input 'form_variant'"),
         ("maintenance", ReasonCode.PORTAL_MAINTENANCE, "log in", "down for scheduled maintenance"),
         ("mfa", ReasonCode.MFA_REQUIRED, "log in", "second factor"),

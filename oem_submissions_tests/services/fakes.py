@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from oem_submissions.domain.contracts import ProbeReport
 from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.evidence import (
     CONTROL,
@@ -62,6 +63,10 @@ class FakePortal:
     complete: bool = True
     listed_since: list[datetime] = field(default_factory=list)
     """One per read of the whole list."""
+    probe_report: ProbeReport = field(default_factory=lambda: ProbeReport((), ("warranty",), {}))
+    """What the next probes find."""
+    probed: list[list[str]] = field(default_factory=list)
+    """Claim ids that each probe was tried with."""
     session_type: type[FakeSession] | None = None
     looked_up: list[str] = field(default_factory=list)
     """Natural keys, one per look."""
@@ -143,6 +148,11 @@ class FakeSession:
         wire = replace(wire, responded_at=NOW, status=200)
         artifacts = (artifact(POST_CONFIRM, self.submission), artifact(REQUEST, self.submission))
         return Answer(outcome, wire, artifacts, "done", "http://portal/done")
+
+    def probe(self, samples: Sequence[Submission]) -> ProbeReport:
+        self.portal.log_ins += 1
+        self.portal.probed.append([sample.claim_id for sample in samples])
+        return self.portal.probe_report
 
     def list_history(self, since: datetime) -> Listing:
         self.portal.listed_since.append(since)

@@ -28,6 +28,9 @@ class DakotaPortal(Skin):
     without = {
         "session_elsewhere": "the portal lets an account be signed in twice",
         "stuck_in_process": "the portal answers at once",
+        "swapped_buttons": "its form has one button",
+        "renamed_text": "its form says nothing but labels",
+        "more_rows": "its form lists nothing",
     }
 
     @staticmethod

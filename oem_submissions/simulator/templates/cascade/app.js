@@ -106,13 +106,13 @@ function drawOverview() {
 async function drawForm(kind) {
   const form = (await call("GET", "/form?kind=" + kind)).json, quirks = new Set(form.quirks), words = KINDS[kind];
   const notes = el("div"), tokens = [];
-  const submit = el("button", { class: "button primary", type: "submit" }, words.submit);
+  const submit = el("button", { class: "button primary", type: "submit" }, quirks.has("swapped_buttons") ? "Save for later" : words.submit);
   const vinLabel = quirks.has("renamed_label") ? "Vehicle identification no." : "VIN";
   const inputs = kind === "delivery_report" ? [
     field("vin", vinLabel, { maxlength: 17 }), field("sale_sequence", "Sale sequence", { maxlength: 1, value: "1" }),
     field("sale_date", "Sale date", { placeholder: "YYYY-MM-DD", maxlength: 10 }), picker("sale_type", "Sale type", form.sale_types),
     field("salesperson", "Salesperson ID", { maxlength: 64 }), field("customer_name", "Customer name", { maxlength: 200 }),
-    field("lender", "Lender", { maxlength: 200 }, "Leave empty for cash"),
+    field("lender", "Lender", { maxlength: 200 }, quirks.has("renamed_text") ? "Optional for cash sales" : "Leave empty for cash"),
   ] : [
     field("vin", vinLabel, { maxlength: 17 }), field("programme", "Program code", { maxlength: 64 }),
     field("sale_date", "Sale date", { placeholder: "YYYY-MM-DD", maxlength: 10 }), field("customer_name", "Customer name", { maxlength: 200 }),
@@ -124,13 +124,14 @@ async function drawForm(kind) {
     el("button", { class: "button", type: "button", onclick: async () => {
       const saved = (await call("POST", "/saved", values())).json;
       notes.replaceChildren(el("div", { class: "toast", role: "status" }, "Saved for later as " + saved.draft + ". Nothing was submitted."));
-    } }, "Save for later"),
+    } }, quirks.has("swapped_buttons") ? words.submit : "Save for later"),
     el("button", { class: "button", type: "button", onclick: async () => {
       const check = (await call("POST", "/checks", { vin: values().vin })).json;
       notes.replaceChildren(el("div", { class: "toast", role: "status" }, check.message));
     } }, "Check VIN"),
   ];
   const moved = quirks.has("moved_button");
+  const restyled = ".card { display: grid; background: #222; } label { text-transform: uppercase; } .actions { flex-direction: row-reverse; }";
   const node = el("form", { class: "card", "aria-label": words.title, autocomplete: "off", onsubmit: async event => {
     event.preventDefault();
     if (quirks.has("posts_twice")) call("POST", "/submissions", values()).catch(() => {});
@@ -142,7 +143,7 @@ async function drawForm(kind) {
     return { kind, ...found, files: tokens };
   }
   if (quirks.has("drops_filled_value")) dropFilled(node.elements.vin);
-  frame(words.title, notes, node);
+  frame(words.title, notes, quirks.has("restyled") && el("style", {}, restyled), node);
 }
 
 function upload(tokens, notes) {

@@ -1,0 +1,146 @@
+"""Probes: a walk through an account's portal, under its lease, filled with real claims; nothing is sent.
+
+What it found is kept in the ledger, pictures of changed pages in the evidence store, and people are told when it is
+red. What follows from that for the OEM's claims is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from oem_submissions.domain.breaker import Position
+from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.contracts import ProbeRecord, ProbeReport, probe_picture_key
+from oem_submissions.domain.evidence import Artifact
+from oem_submissions.domain.failures import SubmissionError
+from oem_submissions.domain.records import AlertKind, Claim, Lease, NewAlert
+from oem_submissions.domain.states import FILED, State
+from oem_submissions.ports import Account, EvidenceStore, EvidenceUnavailable, Ledger, Portal, Secrets, Submission
+from oem_submissions.services.breaking import refuse_account, require_account
+from oem_submissions.services.leasing import held_account
+from oem_submissions.services.work import Work, submission_of, whole_submission
+
+_log = logging.getLogger(__name__)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ProbeWork:
+    """Which account is probed, by whom, and with what."""
+
+    oem: str
+    dealer: str
+    run_id: str
+    worker: str
+    ledger: Ledger
+    evidence: EvidenceStore
+    portal: Portal
+    account: Callable[[], Account]
+    parse: Callable[[dict[str, object]], ClaimModel]
+    lease_seconds: float
+
+
+def probe_account(work: ProbeWork) -> ProbeRecord:
+    """Walk through the portal, and keep what was found. Trouble of the portal is part of that.
+
+    Raises `LeaseLost` when the account is another's, `StepFailed` when it must not be tried or has no log-in.
+    """
+    ledger = work.ledger
+    with held_account(ledger, work.oem, work.dealer, work.run_id, work.worker, work.lease_seconds) as lease:
+        for lost in ledger.recover(lease):
+            _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
+        require_account(work.oem, work.dealer, ledger)
+        samples, account, began = samples_of(work), work.account(), time.monotonic()
+        with work.portal.session(account) as session:
+            report = session.probe(samples)
+        seconds = time.monotonic() - began
+        pins = work.portal.pins
+        record = ledger.note_probe(work.oem, work.dealer, pins, work.run_id, work.worker, seconds, report)
+        _tell(record, report, lease, ledger)
+    _keep_pictures(record, report.artifacts, work.evidence)
+    return record
+
+
+def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
+    """Before a batch: whether the portal still is as the pack says, probed with the batch's own claims if need be.
+
+    Only a broken contract holds a batch up. A portal that is down, or an account that is refused, shows at the first
+    claim, with everything that follows from it.
+    """
+    lease, pins = work.lease, work.portal.pins
+    if not ready or not work.gate.probe_is_due(lease.oem, pins):
+        return True
+    first = {claim.claim_type: claim for claim in reversed(ready)}
+    began = time.monotonic()
+    try:
+        samples = [submission_of(claim, work) for claim in first.values()]
+    except SubmissionError:
+        return True  # the claim's own trouble: its attempt says so
+    report = work.session.probe(samples)
+    seconds = time.monotonic() - began
+    record = work.ledger.note_probe(lease.oem, lease.dealer, pins, lease.run_id, lease.worker, seconds, report)
+    _tell(record, report, lease, work.ledger)
+    _keep_pictures(record, report.artifacts, work.evidence)
+    work.gate.probed(record)
+    return not record.breaks_contract
+
+
+def dealer_to_probe(oem: str, ledger: Ledger, secrets: Secrets) -> str | None:
+    """Whose account is probed when nobody is named: a pilot dealer's, one that is free first; None when none can be."""
+    refused = {b.dealer for b in ledger.breakers() if b.oem == oem and b.position is not Position.CLOSED}
+    pilots = ledger.pilots(oem)
+    others = [dealer for dealer in ledger.dealers(oem) if dealer not in pilots]
+    known = [dealer for dealer in (*pilots, *others) if dealer not in refused]
+    busy = {lease.dealer for lease in ledger.held_leases() if lease.oem == oem}
+    in_order = sorted(known, key=lambda dealer: dealer in busy)
+    return next((dealer for dealer in in_order if secrets.find(f"portal/{oem}/{dealer}/password")), None)
+
+
+def samples_of(work: ProbeWork) -> list[Submission]:
+    """One claim of the account per claim type: the oldest that is to be filed, else the newest that was filed."""
+    claims = [claim for claim, _ in work.ledger.account_claims(work.oem, work.dealer)]
+    kinds = dict.fromkeys(claim.claim_type for claim in claims)
+    found = (_first_whole(_candidates(claims, kind), work) for kind in kinds)
+    return [submission for submission in found if submission is not None]
+
+
+def _candidates(claims: Sequence[Claim], kind: str) -> Iterator[Claim]:
+    of_kind = [claim for claim in claims if claim.claim_type == kind]
+    yield from (claim for claim in of_kind if claim.state is State.READY)
+    filed = [claim for claim in of_kind if claim.state in FILED]
+    yield from sorted(filed, key=lambda claim: claim.confirmed_at or _LONG_AGO, reverse=True)
+
+
+def _first_whole(claims: Iterator[Claim], work: ProbeWork) -> Submission | None:
+    for claim in claims:
+        try:
+            return whole_submission(claim, work.parse, work.evidence)
+        except SubmissionError as error:  # a file is missing, or the claim model has changed since
+            _log.info("claim %s can't be tried: %s", claim.claim_id, error)
+    return None
+
+
+def _tell(record: ProbeRecord, report: ProbeReport, lease: Lease, ledger: Ledger) -> None:
+    """One alert per OEM and pack, for as long as its probes are red."""
+    key = f"probe {record.oem} {record.pins.pack_version}"
+    if not record.red:
+        ledger.resolve_alert(key)
+        return
+    _log.error("The probe of %s is red: %s", record.oem, record.text)
+    if report.failure is not None:
+        refuse_account(SubmissionError(report.failure.reason, report.failure.text), lease, ledger)
+    text = f"The probe of {record.oem} with pack {record.pins.pack_version} is red. {record.text}"
+    ledger.raise_alert(NewAlert(key, AlertKind.PROBE_RED, text, record.oem, record.dealer, record.run_id))
+
+
+def _keep_pictures(record: ProbeRecord, pictures: Sequence[Artifact], evidence: EvidenceStore) -> None:
+    """They help people; the probe's verdict does not need them."""
+    for shot in pictures:
+        try:
+            evidence.put(probe_picture_key(record, shot.name), shot.data)
+        except EvidenceUnavailable as error:
+            _log.warning("probe %d: the picture %s was not kept: %s", record.probe_id, shot.name, error)
