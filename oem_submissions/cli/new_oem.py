@@ -90,6 +90,7 @@ def next_steps(new: NewOem) -> str:
         f"Put the form's formats into oem_submissions_tests/conformance/test_{oem}.py, and run it.",
         f"`oem-submissions conformance {oem}` until it says: ready for the gate.",
         f"Set {PREFIX}PORTAL_URL_{oem.upper()} and the dealers' log-ins; make one a pilot: `dealers import`.",
+        f"`oem-submissions probe {oem} --propose` on the live portal: put its contract in the place of yours.",
         f"`oem-submissions packs lock`, and five clean runs: `oem-submissions release show {oem}`.",
     )
     return "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, start=1))
