@@ -1,4 +1,4 @@
-"""The only list of OEMs in code."""
+"""The only list of OEMs in code. `oem-submissions new-oem` adds a line to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from adapters.cascade.portal import Cascade
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.adapter import PortalAdapter
 
-ADAPTERS: dict[str, PortalAdapter] = {one.oem: one for one in (Aurora(), Borealis(), Cascade())}
+ADAPTERS: dict[str, PortalAdapter] = {
+    one.oem: one
+    for one in (
+        Aurora(),
+        Borealis(),
+        Cascade(),
+    )
+}
 
 
 def oems() -> tuple[str, ...]:

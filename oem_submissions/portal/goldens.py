@@ -16,7 +16,7 @@ from oem_submissions.portal import references
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, classify
 from oem_submissions.portal.locators import Name, Strict
-from oem_submissions.portal.packs import Pack
+from oem_submissions.portal.packs import FILL_IN, Pack, unfilled
 
 INDEX = "golden.yaml"
 
@@ -51,8 +51,12 @@ def read_goldens(pack: Pack) -> tuple[Golden, ...]:
         raise ConfigurationError(
             f"Pack {pack.version} of {pack.oem} has no golden pages: record them and describe them in {path}."
         )
+    raw = YAML(typ="safe", pure=True).load(path.read_text())
+    if places := list(unfilled(raw)):
+        key, wanted = ".".join(map(str, places[0][0])), places[0][1]
+        raise ConfigurationError(f"{path}, key '{key}' (pack {pack.version}): still to be filled in: {wanted}.")
     try:
-        goldens = Index.model_validate(YAML(typ="safe", pure=True).load(path.read_text())).goldens
+        goldens = Index.model_validate(raw).goldens
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
@@ -78,7 +82,12 @@ def _check(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> No
     path: Path = pack.golden / golden.page
     if not path.is_file():
         raise ConfigurationError(f"The golden page {path} (pack {pack.version}) is missing: restore it from git.")
-    page.set_content(path.read_text(encoding="utf-8"), wait_until="domcontentloaded")
+    text = path.read_text(encoding="utf-8")
+    if FILL_IN in text:
+        raise ConfigurationError(
+            f"The golden page {path} (pack {pack.version}) is still to be filled in: {golden.why}."
+        )
+    page.set_content(text, wait_until="domcontentloaded")
     got = judge(pack, adapter, page, golden)
     wanted = (golden.expect, golden.reference, golden.reason)
     if got != wanted:

@@ -7,7 +7,7 @@ holds its digest, and a file that has another one does not load.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +24,8 @@ from oem_submissions.portal.schema import Form, Login, Markers, PackData
 
 LOCK = "packs.lock"
 SCHEMA = "pack.schema.json"
+FILL_IN = "FILL IN: "
+"""Begins what `oem-submissions new-oem` leaves to the engineer."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def load_pack(selectors: Path, oem: str, version: str | None = None) -> Pack:
         )
     path = selectors / oem / f"{wanted}.yaml"
     raw, root = _read(path)
+    _check_filled_in(path, raw, root)
     try:
         data = PackData.model_validate(raw)
     except ValidationError as error:
@@ -162,6 +165,27 @@ def _read(path: Path) -> tuple[Any, Node]:
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path} line 1 (pack {path.stem}): a pack is a mapping of keys.")
     return raw, root
+
+
+def unfilled(value: Any, where: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """The places that are still to be filled in: the keys that lead there, and what has to stand there."""
+    if isinstance(value, str) and value.startswith(FILL_IN):
+        yield where, value.removeprefix(FILL_IN)
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield from unfilled(item, (*where, key))
+
+
+def _check_filled_in(path: Path, raw: Any, root: Node) -> None:
+    places = list(unfilled(raw))
+    if not places:
+        return
+    where, wanted = places[0]
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    key = ".".join(map(str, where))
+    raise ConfigurationError(
+        f"{path} line {_line(root, where)}, key '{key}' (pack {path.stem}): still to be filled in: {wanted}{more}."
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The registry of skins: our own three, and how another one is found by its name."""
+"""The registry of skins: our own, and how another one is found by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from oem_submissions.simulator.borealis import Borealis
 from oem_submissions.simulator.cascade import Cascade
 from oem_submissions.simulator.skin import Skin
 
-SKINS: dict[str, type[Skin]] = {skin.oem: skin for skin in (Aurora, Borealis, Cascade)}
+SKINS: dict[str, type[Skin]] = {
+    skin.oem: skin
+    for skin in (
+        Aurora,
+        Borealis,
+        Cascade,
+    )
+}
 
 
 class SkinUnknown(ValueError):

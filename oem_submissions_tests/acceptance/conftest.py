@@ -15,6 +15,9 @@ import pytest
 
 from oem_submissions.settings import PREFIX, PROJECT
 
+collect_ignore = ["eridani"]
+"""Files of a project that `test_new_oem.py` makes: its tests run there."""
+
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:

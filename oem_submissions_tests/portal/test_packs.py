@@ -122,6 +122,22 @@ def test_a_pack_that_judges_a_golden_page_otherwise_does_not_load_for_use(
         check_goldens(load_pack(selectors, "aurora"), registry.adapter("aurora"), chromium.browser())
 
 
+@pytest.mark.parametrize(
+    ("page", "old", "sentence"),
+    [
+        ("golden.yaml", "WC-2026-004217-U", r"golden\.yaml, key 'goldens\.0\.reference' \(pack v0001\): still to be filled in: it"),
+        ("confirmed.html", "WC-2026-004217-U", r"confirmed\.html \(pack v0001\) is still to be filled in: .*number"),
+    ],
+)  # fmt: skip
+def test_what_is_still_to_be_filled_in_is_said(
+    page: str, old: str, sentence: str, selectors: Path, chromium: BrowserRuntime
+) -> None:
+    path = selectors / "aurora" / "golden" / page
+    path.write_text(path.read_text().replace(old, '"FILL IN: it"', 1))
+    with pytest.raises(ConfigurationError, match=sentence):
+        check_goldens(load_pack(selectors, "aurora"), registry.adapter("aurora"), chromium.browser())
+
+
 def test_a_pack_without_golden_pages_does_not_load_for_use(selectors: Path, chromium: BrowserRuntime) -> None:
     shutil.rmtree(selectors / "aurora" / "golden")
     with pytest.raises(ConfigurationError, match="has no golden pages"):

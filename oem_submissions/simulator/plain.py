@@ -1,0 +1,171 @@
+"""A plain portal: log in, one form on one page, an answer, a list. `oem-submissions new-oem` starts a skin from it.
+
+A portal that stands on it says its words and the boxes of its form; pages of its own go to `templates/<oem>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, ClassVar
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute
+
+from oem_submissions.simulator.samples import Made
+from oem_submissions.simulator.skin import FORM_FAULTS, Outcome, Skin, Visit, page_of
+from oem_submissions.simulator.truth import NewFiling
+from oem_submissions.simulator.uploads import faults_of
+
+ENDED = "Your session is over. Sign in again."
+REFUSED_LOGIN = "User or password is wrong."
+MAILED_CODE = "We sent a code to your phone."
+
+
+@dataclass(frozen=True)
+class Box:
+    """One control of the form."""
+
+    label: str
+    name: str
+    """Under which the form sends it."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of a select: what is sent, and the text that shows."""
+    lines: int = 1
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the portal calls things."""
+
+    new: str = "New claim"
+    """The link to the form, and its heading."""
+    files: str = "Attachments"
+    send: str = "Submit claim"
+    done: str = "Claim received"
+    """The heading of the confirmation."""
+    number: str = "Claim number"
+    filed: str = "My claims"
+    """The link to the list, and its heading."""
+    missing: str = "is missing"
+    exists: str = "This claim exists already"
+
+
+class PlainPortal(Skin):
+    """Log-in, form, answer and list, with every fault of a plain form."""
+
+    title: ClassVar[str]
+    words: ClassVar[Words] = Words()
+    boxes: ClassVar[Mapping[str, Box]]
+    """The form's controls, by the claim's field."""
+    listed: ClassVar[tuple[str, ...]]
+    """The fields that the list shows, under their boxes' labels; it is filtered by the first."""
+    refuses: ClassVar[tuple[str, Any, str]]
+    """A field, a value of the claim that the portal refuses there, and what it says then."""
+    takes_files: ClassVar[bool] = True
+    without: ClassVar[Mapping[str, str]] = {
+        "session_elsewhere": "the portal lets an account be signed in twice",
+        "stuck_in_process": "the portal answers at once",
+        "reference_later": "the portal gives its number at once",
+    }
+
+    @classmethod
+    def refused(cls, made: Made, today: date) -> Made:
+        """The claim with the value that the portal refuses."""
+        name, value, _ = cls.refuses
+        return made[0] | {name: value}, made[1]
+
+    def routes(self) -> list[BaseRoute]:
+        """Its pages."""
+        return [
+            self.route("/", self._start, needs_session=False),
+            self.route("/login", self._login, "POST", needs_session=False),
+            self.route("/logout", self._logout),
+            self.route("/home", self._home),
+            self.route("/claims/new", self._new),
+            self.route("/claims", self._submit, "POST"),
+            self.route("/claims/list", self._list),
+        ]
+
+    def page(self, template: str, visit: Visit, status: int = 200, **context: Any) -> Response:
+        """A page, with what every page shows."""
+        return super().page(template, visit, status, portal=self, words=self.words, **context)
+
+    def no_session(self, visit: Visit) -> Response:
+        """The log-in page."""
+        return self._sign_in(visit, ENDED if visit.ended else "")
+
+    def _sign_in(self, visit: Visit, said: str) -> Response:
+        return self.page("login.html", visit, said=said)
+
+    async def _start(self, visit: Visit) -> Response:
+        return RedirectResponse(f"/{self.oem}/home", 303) if visit.session else self.no_session(visit)
+
+    async def _login(self, visit: Visit) -> Response:
+        account = self.world.accounts.check(self.oem, visit.values.get("user", ""), visit.values.get("password", ""))
+        if account is None or visit.fault("login_refused"):
+            return self._sign_in(visit, REFUSED_LOGIN)
+        if visit.fault("mfa"):
+            return self._sign_in(visit, MAILED_CODE)
+        home = RedirectResponse(f"/{self.oem}/home", 303)
+        return self.enter(visit, self.world.accounts.open(account, "in"), home)
+
+    async def _logout(self, visit: Visit) -> Response:
+        self.world.accounts.end(visit.who)
+        visit.session = None
+        return self._sign_in(visit, "")
+
+    async def _home(self, visit: Visit) -> Response:
+        return self.page("home.html", visit)
+
+    async def _new(self, visit: Visit) -> Response:
+        return self._form(visit, [])
+
+    def _form(self, visit: Visit, errors: list[str]) -> Response:
+        faults = visit.form_faults(*FORM_FAULTS)
+        return self.page("form.html", visit, errors=errors, values=visit.values, faults=faults)
+
+    async def _submit(self, visit: Visit) -> Response:
+        fields = {name: visit.values.get(box.name, "").strip() for name, box in self.boxes.items()}
+        (kind,) = self.kinds
+        files = tuple(file.received for file in visit.files)
+        new = NewFiling(self.oem, kind, visit.who.dealer, fields, files, visit.post_id)
+        errors = self.errors(visit, fields)
+        if not errors and (older := self.world.truth.existing(new)) and not visit.fault("no_duplicate_check"):
+            errors = [f"{self.words.exists}: {older.reference}"]
+        if errors:
+            return self._form(visit, errors)
+        outcome = self.submit(visit, new)
+        return outcome if isinstance(outcome, Response) else self._answer(visit, new, outcome)
+
+    def errors(self, visit: Visit, fields: Mapping[str, str]) -> list[str]:
+        """What the portal has against the entries, a sentence each; a portal of its own has more."""
+        missing = [box.label for name, box in self.boxes.items() if box.needed and not fields[name]]
+        errors = [f"{label} {self.words.missing}." for label in missing]
+        errors += [f"The file's {what} is not taken: {name}" for what, name in faults_of(visit.files)]
+        name, value, says = self.refuses
+        return [*errors, says] if fields[name] == str(value) else errors
+
+    def _answer(self, visit: Visit, new: NewFiling, outcome: Outcome) -> Response:
+        if outcome.duplicate_of is not None:
+            return self._form(visit, [f"{self.words.exists}: {outcome.duplicate_of}"])
+        return self.page("done.html", visit, outcome=outcome, new=new)
+
+    async def _list(self, visit: Visit) -> Response:
+        if visit.fault("history_error"):
+            return self.server_error(visit)
+        first, wanted = self.listed[0], visit.values.get("wanted", "").strip()
+        found = [filing for filing in self.history(visit) if wanted in ("", filing.fields[first])]
+        rows, number, pages = page_of(found, visit.values.get("page", "1"))
+        return self.page("list.html", visit, rows=rows, total=len(found), number=number, pages=pages, wanted=wanted)
+
+    def shown(self, name: str, value: str) -> str:
+        """A field's value as the list shows it."""
+        return self.boxes[name].options.get(value, value)
+
+
+def number_of(prefix: str, number: int, year: int) -> str:
+    """A plain reference: `PL-2026-004217`."""
+    return f"{prefix}-{year}-{number:06d}"
