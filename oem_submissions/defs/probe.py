@@ -105,14 +105,13 @@ def probe_check(rules: ClaimRules) -> AssetChecksDefinition:
 
 def _metadata(services: Services, record: ProbeRecord) -> dict[str, Any]:
     rows = [dict(zip(_COLUMNS, (str(c.severity), c.form, c.page, c.words), strict=True)) for c in record.changes]
-    keys = services.evidence.keys(probe_picture_key(record, ""))
     return {
         "verdict": "red" if record.red else "green",
         "found": record.text,
         "dealer": record.dealer,
         "seconds": MetadataValue.float(round(record.seconds, 1)),
         "changes": text_table(rows, _COLUMNS),
-        **pictures(services, "changed pages", keys),
+        **pictures(services, "changed pages", probe_picture_key(record, "")),
     }
 
 

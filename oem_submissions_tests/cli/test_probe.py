@@ -39,5 +39,5 @@ def test_a_probe_is_green_or_says_what_changed_and_proposes_the_next_pack(
     ]  # fmt: skip
     assert f"{following}.candidate.yaml" in red.err.replace("\n", "")
     candidate = (folder / f"{following}.candidate.yaml").read_text()
-    assert f'version: {following}' in candidate
+    assert f"version: {following}" in candidate
     assert "label 'VIN' is now 'Vehicle ID number'; field 'vin'" in candidate
