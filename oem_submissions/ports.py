@@ -18,6 +18,7 @@ from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
+from oem_submissions.domain.gate import FilingRun
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
@@ -37,7 +38,10 @@ from oem_submissions.domain.records import (
     NewAlert,
     NewClaim,
     Pins,
+    RunMeasure,
 )
+from oem_submissions.domain.releases import Cause, Release
+from oem_submissions.domain.releases import Note as ReleaseNote
 from oem_submissions.domain.states import State
 from oem_submissions.domain.sweeping import Sweep
 
@@ -240,6 +244,16 @@ class ClaimRules(Protocol):
         """How often it files."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over the adapter's code."""
+        ...
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a named person has to approve a release once its gate is passed."""
+        ...
+
 
 class Portal(Protocol):
     """One OEM's portal as a run sees it: adapter and pack, pinned."""
@@ -261,6 +275,25 @@ class Portal(Protocol):
 
     def likeness(self, submission: Submission) -> Likeness:
         """How the list would show the claim. Only for claim types that have `listing_rules`."""
+        ...
+
+
+# --- the release gate ----------------------------------------------------------------------------------------------
+
+
+class ReleaseGate(Protocol):
+    """Whether a run may file with the adapter and pack that it is pinned to. Asked before every claim."""
+
+    def closed(self, lease: Lease, period: str, pins: Pins) -> str:
+        """Why nothing may be filed by the lease's run now: a sentence, empty when it may."""
+        ...
+
+    def probe_is_due(self, oem: str, pins: Pins) -> bool:
+        """Whether the portal has to be probed before the next batch."""
+        ...
+
+    def probed(self, record: ProbeRecord) -> None:
+        """Draw the consequence of a probe: a broken contract suspends the release, a kept one lets it go on."""
         ...
 
 
@@ -451,6 +484,26 @@ class Ledger(Protocol):
     def disposition_told(self, claim: Claim, standing: Standing, run_id: str, actor: str) -> Standing: ...
     def due_polls(self, oem: str, every: float) -> list[DuePoll]: ...
 
+    # releases and their runs
+    def see_release(self, oem: str, pins: Pins, actor: str) -> bool: ...
+    def releases(self, oem: str) -> list[Release]: ...
+    def note_release(
+        self,
+        seen: Release,
+        what: ReleaseNote,
+        actor: str,
+        text: str = "",
+        cause: Cause | None = None,
+        retired: Sequence[Release] = (),
+    ) -> bool: ...
+    def begin_run(self, lease: Lease, period: str, release: Release, alone: bool) -> bool: ...
+    def note_trouble(self, run_id: str, step: str, text: str) -> None: ...
+    def expect_rejection(self, claim_id: str, by: str, why: str) -> None: ...
+    def release_runs(self, release: Release, limit: int = 50) -> list[FilingRun]: ...
+    def run_measures(self, release: Release, limit: int = 2000) -> list[RunMeasure]: ...
+    def pilots(self, oem: str) -> list[str]: ...
+    def verifying_runs(self, release: Release, but: str = "") -> list[str]: ...
+
     # reading
     def now(self) -> datetime: ...
     def claim(self, claim_id: str) -> Claim | None: ...
@@ -471,5 +524,4 @@ class Ledger(Protocol):
     def last_probe(self, oem: str, adapter_digest: str, pack_digest: str) -> ProbeRecord | None: ...
     def probes(self, oem: str, limit: int = 20) -> list[ProbeRecord]: ...
     def dealers(self, oem: str) -> list[str]: ...
-    def pilot_dealers(self, oem: str) -> list[str]: ...
     def held_leases(self) -> list[Lease]: ...

@@ -46,6 +46,8 @@ class Settings:
     """Faults alike in a row, at one OEM, after which nothing more is filed there until a probe succeeds."""
     poll_hours: float = 6.0
     """How often the portal is asked what the OEM decided of an account's filed claims."""
+    probe_minutes: float = 60.0
+    """For so long a probe that found a portal as its pack says is believed: after that a batch begins with one."""
     attachment_bytes: int = 5 * 1024 * 1024
     start_date: date = date(2026, 1, 1)
     """The first day that has partitions."""
@@ -99,6 +101,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         look_hours=_number(env, "LOOK_HOURS", 24.0, least=0.0),
         breaker_failures=int(_number(env, "BREAKER_FAILURES", 3, least=1)),
         poll_hours=_number(env, "POLL_HOURS", 6.0, least=0.5),
+        probe_minutes=_number(env, "PROBE_MINUTES", 60.0, least=0.0),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),

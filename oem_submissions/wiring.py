@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.registry import ADAPTERS, adapter
@@ -16,10 +17,12 @@ from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
+from oem_submissions.services.release import LedgerGate
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
@@ -37,15 +40,18 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         return overrides[name] if name in overrides else make()
 
     ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
+    adapters = part("adapters", lambda: ADAPTERS)
     services = Services(
         settings=settings,
         ledger=ledger,
         crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
         evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
         secrets=part("secrets", EnvironmentSecrets),
-        adapters=part("adapters", lambda: ADAPTERS),
+        adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
         bundle=part("bundle", lambda: build_bundle),
+        gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
+        released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )
     try:
         yield services

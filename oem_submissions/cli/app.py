@@ -28,6 +28,7 @@ from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, pr
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.cli.probe import probe
+from oem_submissions.cli.release import closed_sentence, release
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import REASONS, reasons_table
@@ -39,6 +40,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
 from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
 
@@ -56,6 +58,7 @@ app.add_typer(breakers, name="breakers")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
+app.add_typer(release, name="release")
 app.command()(probe)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -226,20 +229,23 @@ def enqueue(
     with open_ledger() as ledger:
         due = ledger.due_work(oem, wanted, period)
         request = ledger.request_enqueue(oem, wanted, period, person()) if due else None
-    document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due]}
+        closed = closed_sentence(ledger, oem) if due else None
+    document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due], "closed": closed}
     if as_json:
         print_json(document)
     elif due:
         claims = sum(work.claims for work in due)
         requested = f"{len(due)} runs for {claims} claims are requested"
         terminal.print(f"{oem}: {requested}; those under way are not queued twice.")
+        if closed:
+            terminal.print(closed, style="yellow", markup=False, highlight=False)
     else:
         terminal.print(f"{oem}: nothing is due.")
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Per OEM: ready, running, filed, refused, held, dead, queue age, last tick."""
+    """Per OEM: release and streak, ready, running, filed, refused, held, dead, queue age, last tick."""
     with open_ledger() as ledger:
         rows = [_status(oem, ledger) for oem in ADAPTERS]
         open_alerts = ledger.alerts()
@@ -259,8 +265,12 @@ def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
     oldest = min((claim.created_at for claim in ready), default=None)
     tick = ledger.last_tick(oem)
     count = {state: sum(claim.state is state for claim in claims) for state in State}
+    release = current(ledger, ADAPTERS[oem])
     return {
         "oem": oem,
+        "release": release.pins.pack_version if release else None,
+        "state": release.state if release else None,
+        "streak": streak_of(ledger, release).count if release else None,
         "ready": len(ready),
         "running": count[State.PREPARED] + count[State.ARMED],
         "filed": count[State.CONFIRMED] + count[State.SEALED] + count[State.SYNCED],

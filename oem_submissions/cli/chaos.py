@@ -27,6 +27,7 @@ import requests
 from rich.live import Live
 from rich.table import Table
 
+from adapters.registry import ADAPTERS
 from oem_submissions.cli.chaos_faults import (
     FAULTS,
     OPERATOR,
@@ -41,10 +42,13 @@ from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.cli.stack import Process, free_port
 from oem_submissions.crm.fields import SalesforceFields
-from oem_submissions.domain.records import Claim
+from oem_submissions.domain.records import Claim, Pins
+from oem_submissions.domain.releases import Cause
 from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.portal.packs import check_packs, lock_packs
 from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
 from oem_submissions.services.breaking import close, free_account
+from oem_submissions.services.release import declare_live, resume
 from oem_submissions.settings import PREFIX, PROJECT, read_settings
 from oem_submissions.simulator.seed import seed_claims
 
@@ -123,6 +127,9 @@ def run_chaos(minutes: float, seed: int, home: Path) -> dict[str, Any]:
     # Not the usual ports: they are somebody's, or another run takes them at the same moment.
     (home / "ports.json").write_text(json.dumps({name: free_port(0) for name in ("dagster", "desk")}))
     with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra) as demo:
+        for oem, rules in ADAPTERS.items():  # what is tried here is not the gate
+            pins = Pins(rules.digest, *demo.services.released_packs(oem)[-1])
+            declare_live(demo.ledger, oem, pins, "chaos", "Everybody files, through every fault.")
         chaos = Chaos(demo, minutes * 60, seed)
         with Live(console=terminal, refresh_per_second=2, transient=True, get_renderable=chaos.board):
             chaos.rage()
@@ -139,6 +146,7 @@ def _impatient_packs(home: Path) -> Path:
         text, found = re.subn(r"settle_minutes: \d+", f"settle_minutes: {_SETTLE_MINUTES}", pack.read_text())
         assert found, f"{pack} has no settle window"
         pack.write_text(text)
+    lock_packs(packs, check_packs(packs))
     return packs
 
 
@@ -254,13 +262,16 @@ class Chaos:
                     ledger.request_enqueue(oem, (), None, OPERATOR)
 
     def _answer_alerts(self) -> None:
-        """The operator: a portal whose second probe would be long in coming is tried again, and so is an account."""
+        """The operator: what would be left alone for long is tried again: a portal, an account, a suspended release."""
         ledger = self._demo.ledger
         for breaker in ledger.breakers():
             if breaker.dealer is not None:
                 free_account(breaker.oem, breaker.dealer, OPERATOR, ledger)
             elif breaker.tries > 1:
                 close(breaker, OPERATOR, ledger)
+        for oem in self._demo.services.adapters:
+            for release in ledger.releases(oem):
+                resume(ledger, release, Cause.PERSON, OPERATOR, "The faults are ours.")
 
     def _feed(self) -> None:
         if sum(claim.state is State.READY for claim in self._claims) >= _HUNGRY:

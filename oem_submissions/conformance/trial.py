@@ -23,6 +23,7 @@ from oem_submissions.ports import Account
 from oem_submissions.services.bound import Services
 from oem_submissions.services.breaking import close
 from oem_submissions.services.health import LostWorker
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, TryAgain
 from oem_submissions.settings import PREFIX, EnvironmentSecrets
 from oem_submissions.simulator.samples import Made
@@ -245,6 +246,7 @@ def _at_dealer(stage: Stage, dealer: str, kind: str, open_parts: ExitStack) -> T
             evidence=stage.evidence,
             secrets=EnvironmentSecrets(variables),
             adapters={subject.oem: subject.adapter},
+            gate=OpenGate(),
         )
     )
     chance = random.Random(f"conformance:{dealer}")  # noqa: S311 - no secret; the same claims at every run of the suite

@@ -21,6 +21,7 @@ from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import open_ledger
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.ports import Account
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.settings import read_settings
 
@@ -73,6 +74,7 @@ def main() -> None:
             ledger=ledger,
             evidence=DirectoryStore(Path(settings.evidence)),
             portal=runtime.portal(adapter.oem),
+            gate=OpenGate(),
             account=lambda: Account(*job.account),
             parse=lambda payload: parse_claim(adapter.claim_model, payload),
             lease_seconds=settings.lease_seconds,

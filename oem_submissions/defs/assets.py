@@ -4,7 +4,8 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -32,7 +33,7 @@ from oem_submissions.defs.metadata import claims_table, links, thumbnail
 from oem_submissions.defs.partitions import partition_of, partitions_of
 from oem_submissions.domain.failures import ConfigurationError, SubmissionError
 from oem_submissions.domain.states import FILED, HELD, State
-from oem_submissions.ports import ClaimRules
+from oem_submissions.ports import ClaimRules, LedgerUnavailable
 from oem_submissions.services.bound import Services
 from oem_submissions.services.submit import Partition, TryAgain
 
@@ -63,25 +64,27 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     def submit_claims(context: OpExecutionContext) -> None:
         """File the partition's due claims in the OEM's portal, each once. What was filed before is left alone."""
         services, partition = _services(context), partition_of(context, _oem(context))
-        try:
-            _submit(context, services, partition)
-        except TryAgain as waiting:
-            if context.retry_number < budget:
-                raise
-            context.log.warning(f"{waiting} No retry is left in this run; the schedule comes back to them.")
-        except ConfigurationError as error:
-            raise Failure(str(error), allow_retries=False) from error
+        with troubles_noted(context, services):
+            try:
+                _submit(context, services, partition)
+            except TryAgain as waiting:
+                if context.retry_number < budget:
+                    raise
+                context.log.warning(f"{waiting} No retry is left in this run; the schedule comes back to them.")
+            except ConfigurationError as error:
+                raise Failure(str(error), allow_retries=False) from error
         context.add_output_metadata(_results_metadata(services, partition))
 
     @op(ins={"submitted": In(Nothing)}, out=Out(Nothing), **common)
     def seal_evidence(context: OpExecutionContext) -> None:
         """Make one verifiable bundle per filed claim; what is sealed already stays as it is."""
         services, partition = _services(context), partition_of(context, _oem(context))
-        unsealed = services.seal(partition, context.run_id, worker_name())
-        for item in unsealed:
-            context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
-        if unsealed and context.retry_number < budget:
-            raise NotSealed("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in unsealed))
+        with troubles_noted(context, services):
+            unsealed = services.seal(partition, context.run_id, worker_name())
+            for item in unsealed:
+                context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
+            if unsealed and context.retry_number < budget:
+                raise NotSealed("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in unsealed))
         claims = services.claims(partition)
         bundled = [claim for claim in claims if claim.bundle_digest]
         context.add_output_metadata(
@@ -98,11 +101,12 @@ def filing_ops(budget: int, retry_seconds: float) -> Mapping[str, Any]:
     def sync_crm(context: OpExecutionContext) -> None:
         """Write status, reference and evidence link to each claim's CRM record, and read them back."""
         services, partition = _services(context), partition_of(context, _oem(context))
-        untold = services.sync(partition, context.run_id, worker_name())
-        for item in untold:
-            context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
-        if untold and context.retry_number < budget:
-            raise CrmNotTold("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in untold))
+        with troubles_noted(context, services):
+            untold = services.sync(partition, context.run_id, worker_name())
+            for item in untold:
+                context.log.warning(f"claim {item.claim.claim_id}: {item.problem}")
+            if untold and context.retry_number < budget:
+                raise CrmNotTold("; ".join(f"{item.claim.claim_id}: {item.problem}" for item in untold))
         claims = services.claims(partition)
         context.add_output_metadata(
             {
@@ -169,6 +173,25 @@ def intake_asset() -> AssetSpec:
     )
 
 
+@contextmanager
+def troubles_noted(context: OpExecutionContext, services: Services) -> Iterator[None]:
+    """A step that fails, or is tried again, makes its run unclean for the release gate: the ledger is told.
+
+    A retry is noted before it does anything, so that a failure that could not be noted is not forgotten.
+    """
+    step = context.op.name
+    if context.retry_number:
+        services.ledger.note_trouble(context.run_id, step, f"tried again, for the {context.retry_number}. time")
+    try:
+        yield
+    except Exception as error:
+        try:
+            services.ledger.note_trouble(context.run_id, step, str(error) or type(error).__name__)
+        except LedgerUnavailable as unavailable:
+            context.log.warning(f"That step {step} failed is noted by its retry: {unavailable}")
+        raise
+
+
 def worker_name() -> str:
     """This worker, for the ledger: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -190,13 +213,14 @@ def _services(context: OpExecutionContext) -> Services:
 
 def _submit(context: OpExecutionContext, services: Services, partition: Partition) -> None:
     with services.portals(context.run_id) as portals:
-        portal = portals.portal(partition.oem)
+        portal, admission = services.filing_portal(portals, partition.oem, partition.dealer)
         tags = {
             "oem": partition.oem,
             "dealer": partition.dealer,
             "period": partition.period,
             "adapter_digest": portal.pins.adapter_digest[:12],
             "pack": f"{portal.pins.pack_version}-{portal.pins.pack_digest[:12]}",
+            "release_state": str(admission.release.state) if admission.release else "closed",
         }
         context.instance.add_run_tags(context.run_id, tags)
         try:

@@ -100,17 +100,25 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
         services = context.resources.services
         return services, services.claims(partition_of(context.op_execution_context, oem))
 
+    def noted(context: AssetCheckExecutionContext, name: str, result: AssetCheckResult) -> AssetCheckResult:
+        """A failed blocking check makes its run unclean for the release gate: the ledger is told."""
+        if not result.passed:
+            ledger = context.resources.services.ledger
+            ledger.note_trouble(context.run.run_id, f"check {name}", result.description or "failed")
+        return result
+
     @check("submission_results", "reference_captured", True, "Every filed claim has exactly one reference.")
     def reference_captured(context: AssetCheckExecutionContext) -> AssetCheckResult:
         _, claims = claims_in(context)
         missing = without_reference(claims)
         captured = sum(c.state in FILED for c in claims)
-        return AssetCheckResult(
+        result = AssetCheckResult(
             passed=not missing,
             severity=AssetCheckSeverity.ERROR,
             description=_sentence(missing) if missing else f"{captured} references captured.",
             metadata={"claims": claims_table(missing or claims, ("claim_id", "state", "reference", "reason"))},
         )
+        return noted(context, "reference_captured", result)
 
     @check("submission_results", "no_unknown_outcomes", False, "No claim is held because its outcome can't be told.")
     def no_unknown_outcomes(context: AssetCheckExecutionContext) -> AssetCheckResult:
@@ -126,12 +134,14 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     @check("evidence_bundles", "evidence_present", True, "Every filed claim has a bundle that verifies.")
     def evidence_present(context: AssetCheckExecutionContext) -> AssetCheckResult:
         services, claims = claims_in(context)
-        return _by_claim(without_evidence(claims, services, verify), "Every bundle is there and verifies.")
+        result = _by_claim(without_evidence(claims, services, verify), "Every bundle is there and verifies.")
+        return noted(context, "evidence_present", result)
 
     @check("crm_sync", "crm_matches_ledger", True, "The CRM's records, read back, say what the ledger says.")
     def crm_matches_ledger(context: AssetCheckExecutionContext) -> AssetCheckResult:
         services, claims = claims_in(context)
-        return _by_claim(unlike_in_crm(claims, services), "The CRM agrees with the ledger.")
+        result = _by_claim(unlike_in_crm(claims, services), "The CRM agrees with the ledger.")
+        return noted(context, "crm_matches_ledger", result)
 
     return [reference_captured, no_unknown_outcomes, evidence_present, crm_matches_ledger]
 

@@ -29,6 +29,7 @@ from oem_submissions.defs.history import (
     sweep_schedule,
 )
 from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
+from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
 
@@ -45,6 +46,7 @@ def all_definitions(
     again = (settings.attempts_budget, settings.retry_seconds)
     checks = [check for rules in adapters.values() for check in partition_checks(rules, settings.start_date, verify)]
     checks += [check for rules in adapters.values() for check in history_checks(rules, settings.start_date)]
+    checks += [check for rules in adapters.values() for check in release_checks(rules)]
     checks += [probe_check(rules) for rules in adapters.values()]
     return Definitions(
         assets=[
@@ -52,6 +54,7 @@ def all_definitions(
             *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values()),
             *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
             *(sweep_asset(rules, *again) for rules in adapters.values()),
+            *(release_asset(rules) for rules in adapters.values()),
             *(probe_asset(rules) for rules in adapters.values()),
         ],
         asset_checks=checks,
@@ -68,6 +71,7 @@ def all_definitions(
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
             breaker_probes_sensor(jobs),
+            release_gate_sensor(adapters, jobs),
             poll_dispositions_sensor(polls),
         ],
         resources={"services": services},

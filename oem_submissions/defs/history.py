@@ -142,7 +142,7 @@ def _with_portal(
     """The work on the account, with its pins as the run's tags. A configuration that is wrong is not tried again."""
     try:
         with services.portals(context.run.run_id) as portals:
-            portal = portals.portal(oem)
+            portal = services.reading_portal(portals, oem)
             context.instance.add_run_tags(context.run.run_id, {"oem": oem, "dealer": dealer, **pin_tags(portal)})
             return work(services.reader(oem, dealer, context.run.run_id, worker_name(), portal))
     except ConfigurationError as error:

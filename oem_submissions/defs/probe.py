@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
+from collections.abc import Sequence
 from typing import Any
 
 from dagster import (
@@ -62,14 +63,16 @@ def probe_asset(rules: ClaimRules) -> AssetsDefinition:
         dealer = run.tags.get("dealer") or services.dealer_to_probe(oem)
         try:
             with services.portals(run.run_id) as portals:
-                portal = portals.portal(oem)
-                tags = {"oem": oem, **({"dealer": dealer} if dealer else {}), **pin_tags(portal)}
-                context.instance.add_run_tags(run.run_id, tags)
-                record = services.probe(oem, dealer, run.run_id, worker_name(), portal)
+                records = []
+                for pack in services.packs_to_probe(oem):
+                    portal = portals.portal(oem, pack)
+                    tags = {"oem": oem, **({"dealer": dealer} if dealer else {}), **pin_tags(portal)}
+                    context.instance.add_run_tags(run.run_id, tags)
+                    records.append(services.probe(oem, dealer, run.run_id, worker_name(), portal))
+                    context.log.info(f"Pack {records[-1].pins.pack_version}: {records[-1].text}")
         except ConfigurationError as error:
             raise Failure(str(error), allow_retries=False) from error
-        context.log.info(record.text)
-        return MaterializeResult(metadata=_metadata(services, record))
+        return MaterializeResult(metadata=_metadata(services, _worst(records)))
 
     return portal_probe
 
@@ -87,12 +90,12 @@ def probe_check(rules: ClaimRules) -> AssetChecksDefinition:
     def portal_contract(context: AssetCheckExecutionContext) -> AssetCheckResult:
         services: Services = context.resources.services
         records = services.ledger.probes(oem)
-        own = (record for record in records if record.run_id == context.op_execution_context.run_id)
-        record = next(own, records[0] if records else None)
-        if record is None:
+        own = [record for record in records if record.run_id == context.op_execution_context.run_id]
+        if not records:
             return AssetCheckResult(
                 passed=False, severity=AssetCheckSeverity.WARN, description="It was never probed: run the probe's job."
             )
+        record = _worst(own or records[:1])
         return AssetCheckResult(
             passed=not record.red and record.worst is not Severity.WARN,
             severity=AssetCheckSeverity.ERROR if record.red else AssetCheckSeverity.WARN,
@@ -103,9 +106,15 @@ def probe_check(rules: ClaimRules) -> AssetChecksDefinition:
     return portal_contract
 
 
+def _worst(records: Sequence[ProbeRecord]) -> ProbeRecord:
+    """Of the packs that were probed: the one that people have to look at."""
+    return max(records, key=lambda record: (record.red, record.worst is Severity.WARN))
+
+
 def _metadata(services: Services, record: ProbeRecord) -> dict[str, Any]:
     rows = [dict(zip(_COLUMNS, (str(c.severity), c.form, c.page, c.words), strict=True)) for c in record.changes]
     return {
+        "pack": record.pins.pack_version,
         "verdict": "red" if record.red else "green",
         "found": record.text,
         "dealer": record.dealer,

@@ -121,6 +121,12 @@ def trips(newest_first: Sequence[Ending], limit: int) -> Ending | None:
     return last if len(row) == limit and alike else None
 
 
+def is_fault(ending: Ending) -> bool | None:
+    """Whether portal or robot failed; None when the ending says nothing of them. A refusal of the claim is no fault."""
+    said = _says(ending)
+    return None if said is _Says.NOTHING else said is _Says.FAULT
+
+
 def is_well(ending: Ending) -> bool:
     """Whether the portal worked: then a half-open breaker closes."""
     return _says(ending) is _Says.WELL

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from oem_submissions.domain.evidence import Artifact
 from oem_submissions.domain.failures import StepFailed
-from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Pins
 
 
@@ -127,6 +127,12 @@ class ProbeRecord:
     def worst(self) -> Severity | None:
         """The severest change; None when nothing changed."""
         return worst_of(self.changes)
+
+    @property
+    def breaks_contract(self) -> bool:
+        """Whether the pages are not those of the pack, so that waiting does not help. A portal that is down is."""
+        drifted = self.reason is not None and REASONS[self.reason].failure_class is FailureClass.DRIFT
+        return self.worst is Severity.BLOCK or drifted
 
 
 def worst_of(changes: Iterable[Change]) -> Severity | None:

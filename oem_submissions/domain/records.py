@@ -7,6 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
+from oem_submissions.domain.breaker import Ending
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
 
@@ -157,6 +158,8 @@ class DueWork:
     period: str
     claims: int
     oldest_due_at: datetime
+    untried: int = 0
+    """Of the claims, those that were never attempted."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,9 @@ class AlertKind(StrEnum):
     WORKER_LOST = "worker_lost"
     BREAKER_OPEN = "breaker_open"
     ACCOUNT_REFUSED = "account_refused"
+    RELEASE_PASSED = "release_passed"
+    RELEASE_SUSPENDED = "release_suspended"
+    DRIFT = "drift"
     PROBE_RED = "probe_red"
 
 
@@ -246,3 +252,15 @@ class LostLease:
     run_id: str
     worker: str
     fencing_token: int
+
+
+@dataclass(frozen=True)
+class RunMeasure:
+    """How a run's attempts went, for the drift statistics."""
+
+    run_id: str
+    dealer: str
+    started_at: datetime
+    seconds: tuple[float, ...]
+    """From the beginning of each attempt that filed to its end."""
+    endings: tuple[Ending, ...]

@@ -16,6 +16,11 @@ def keepable(text: str) -> str:
     return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def shortened(text: str, characters: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"
+
+
 def visible(text: str) -> str:
     """The text with every character that hides, reorders or controls spelled out, such as ⟨U+202E⟩."""
     return "".join(_spelled(char) for char in text)

@@ -11,7 +11,7 @@ from oem_submissions.domain.contracts import Change, ProbeRecord, ProbeReport, S
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
 from oem_submissions.domain.texts import keepable
-from oem_submissions.ledger.tables import dealers, probes
+from oem_submissions.ledger.tables import probes
 
 _TEXT = 2000
 
@@ -43,12 +43,6 @@ class ProbeBook:
     def probes(self, oem: str, limit: int = 20) -> list[ProbeRecord]:
         """The OEM's probes, the newest first."""
         return self._probes(limit, probes.c.oem == oem)
-
-    def pilot_dealers(self, oem: str) -> list[str]:
-        """The dealers that try what is new, in the order of their codes."""
-        query = select(dealers.c.dealer).where(dealers.c.oem == oem, dealers.c.pilot).order_by("dealer")
-        with self._engine.connect() as connection:
-            return list(connection.scalars(query))
 
     def _probes(self, limit: int, *where: ColumnElement[bool]) -> list[ProbeRecord]:
         query = select(probes).where(*where).order_by(probes.c.probe_id.desc()).limit(limit)

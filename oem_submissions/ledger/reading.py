@@ -119,6 +119,7 @@ class LedgerReader:
                 claims.c.period,
                 func.count().label("claims"),
                 func.min(claims.c.created_at).label("oldest"),
+                func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
             )
             .where(*where)
             .group_by(claims.c.dealer, claims.c.period)
@@ -126,7 +127,7 @@ class LedgerReader:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query)
-            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest) for row in rows]
+            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest, row.untried) for row in rows]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
         """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
@@ -217,7 +218,7 @@ class LedgerReader:
         """A claim's chain, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(events).where(events.c.claim_id == claim_id).order_by("sequence"))
-            return [_event_of(row) for row in rows]
+            return [event_of(row) for row in rows]
 
     def unfinished(self, lease: Lease) -> list[tuple[Claim, Attempt]]:
         """The account's claims that an older, lost lease left with an open attempt."""
@@ -378,6 +379,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
     )
 
 
-def _event_of(row: Row[Any]) -> Event:
+def event_of(row: Row[Any]) -> Event:
+    """The row as a record."""
     states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
     return Event(**{**row._mapping, **states})

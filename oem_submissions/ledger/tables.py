@@ -118,6 +118,7 @@ attempts = Table(
     UniqueConstraint("claim_id", "number"),
     Index("ix_attempts_ended_at", "ended_at"),
     Index("ix_attempts_fencing_token", "fencing_token"),
+    Index("ix_attempts_run_id", "run_id"),
     CheckConstraint("sent_at IS NULL OR armed_at IS NOT NULL", name="armed_before_sent"),
 )
 
@@ -338,6 +339,68 @@ dispositions = Table(
 )
 """What the OEM decided, as last seen. A cache of the claim's events of the kind `disposition`, which keep the past."""
 
+releases = Table(
+    "releases",
+    metadata,
+    Column("release_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("oem", Text, nullable=False),
+    Column("adapter_digest", Text, nullable=False),
+    Column("pack_version", Text, nullable=False),
+    Column("pack_digest", Text, nullable=False),
+    UniqueConstraint("oem", "adapter_digest", "pack_digest"),
+)
+"""Append-only: an adapter and a pack that were seen together. The same two again are the same release, for ever."""
+
+release_log = Table(
+    "release_log",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("release_id", BigInteger, ForeignKey("releases.release_id"), nullable=False),
+    Column("note", Text, nullable=False),
+    # Whose hand suspended or resumed it.
+    Column("cause", Text),
+    Column("actor", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_release_log_release_id_entry", "release_id", "entry"),
+)
+"""Append-only: seen, verifying, promoted, suspended … Where a release stands follows from it."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", Text, nullable=False, unique=True),
+    Column("release_id", BigInteger, ForeignKey("releases.release_id"), nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("started_at", _Moment, nullable=False),
+    Index("ix_runs_release_id_number", "release_id", "number"),
+)
+"""Append-only: every run that was let file, with the release that it is pinned to, in the order of their starts."""
+
+run_troubles = Table(
+    "run_troubles",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_run_troubles_run_id", "run_id"),
+)
+"""Append-only: steps of a run that failed or were tried again. No foreign key: a run may fail before it files."""
+
+expected_rejections = Table(
+    "expected_rejections",
+    metadata,
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("declared_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+"""Append-only: claims that the OEM is expected to refuse, declared before they were attempted."""
+
 probes = Table(
     "probes",
     metadata,
@@ -365,6 +428,11 @@ APPEND_ONLY = (
     events,
     lease_log,
     breaker_log,
+    releases,
+    release_log,
+    runs,
+    run_troubles,
+    expected_rejections,
     enqueue_requests,
     ticks,
     history_reads,

@@ -19,6 +19,8 @@ class PortalAdapter:
     claim_model: ClassVar[Any]
     """A subclass of `ClaimModel`, or a union of several."""
     cadence: ClassVar[Cadence]
+    needs_approval: ClassVar[bool] = False
+    """Whether a named person has to approve a release once its gate is passed; else it goes live by itself."""
 
     def form_values(self, claim: Any) -> Mapping[str, str]:
         """The claim as the form wants it: the pack's field names, and the values to put in. Pure.

@@ -111,6 +111,12 @@ def read_lock(selectors: Path) -> dict[str, str]:
     return {name: digest for digest, name in (line.split() for line in lines if line and not line.startswith("#"))}
 
 
+def released_packs(selectors: Path, oem: str) -> list[tuple[str, str]]:
+    """(version, digest) of the OEM's released packs, oldest first. What is not locked is still being written."""
+    locked = (name.split("/") + [digest] for name, digest in read_lock(selectors).items())
+    return sorted((version, digest) for of, version, digest in locked if of == oem)
+
+
 def lock_packs(selectors: Path, packs: Sequence[Pack]) -> None:
     """Release these packs: from now on their files may not change. Those that are locked stay as they are."""
     lock = {f"{pack.oem}/{pack.version}": pack.digest for pack in packs} | read_lock(selectors)

@@ -11,8 +11,9 @@ from oem_submissions.domain.claims import parse_claim
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
-from oem_submissions.domain.records import Claim, DueWork
-from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, Secrets
+from oem_submissions.domain.records import Claim, DueWork, Pins
+from oem_submissions.domain.releases import Admission, Release, deployed, production, verifying
+from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, ReleaseGate, Secrets
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
@@ -20,6 +21,7 @@ from oem_submissions.services.history import Reader
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.services.queue import work_to_enqueue
+from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.seal import Unsealed, seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sync import Untold, same_standing, sync_claims
@@ -29,8 +31,8 @@ from oem_submissions.settings import Settings
 class Portals(Protocol):
     """The OEMs' portals, behind one browser that starts when it is first needed."""
 
-    def portal(self, oem: str) -> Portal:
-        """One OEM's portal, pinned to adapter and pack."""
+    def portal(self, oem: str, pack_version: str | None = None) -> Portal:
+        """One OEM's portal, pinned to the deployed adapter and a pack: the newest when none is named."""
         ...
 
 
@@ -47,6 +49,9 @@ class Services:
     portals: Callable[[str], AbstractContextManager[Portals]]
     """By run id."""
     bundle: Bundler
+    gate: ReleaseGate
+    released_packs: Callable[[str], Sequence[tuple[str, str]]]
+    """By OEM: (version, digest) of every released pack, oldest first."""
 
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
@@ -59,7 +64,31 @@ class Services:
         self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None
     ) -> list[DueWork]:
         """What should be put in the queue now."""
-        return work_to_enqueue(self.ledger, oem, under_way, dealers, period)
+        return work_to_enqueue(self.ledger, oem, self.releases(oem), under_way, dealers, period)
+
+    def releases(self, oem: str) -> list[Release]:
+        """The OEM's releases of the deployed adapter, the newest first."""
+        return deployed(self.ledger.releases(oem), self.adapters[oem].digest)
+
+    def advance_release(self, oem: str) -> list[str]:
+        """See what is deployed, and move the OEM's releases on; what happened."""
+        rules, packs = self.adapters[oem], self.released_packs(oem)
+        newest = Pins(rules.digest, *packs[-1]) if packs else None
+        from oem_submissions.services.drifting import watch_drift  # here: most commands do without scipy
+
+        happened = advance(self.ledger, rules, newest)
+        live = production(self.releases(oem))
+        return happened + (watch_drift(self.ledger, live) if live is not None else [])
+
+    def filing_portal(self, portals: Portals, oem: str, dealer: str) -> tuple[Portal, Admission]:
+        """The portal with the pack of the release that the dealer files with; to read with, if he files with none."""
+        admitted = admission(self.ledger, self.adapters[oem], dealer)
+        pack = admitted.release.pins.pack_version if admitted.release else reading_pack(self.ledger, self.adapters[oem])
+        return portals.portal(oem, pack), admitted
+
+    def reading_portal(self, portals: Portals, oem: str) -> Portal:
+        """The portal with the pack that reads histories."""
+        return portals.portal(oem, reading_pack(self.ledger, self.adapters[oem]))
 
     def submit(self, partition: Partition, run_id: str, worker: str, portal: Portal) -> list[Claim]:
         """Look held claims of a partition up, and file what is to be filed. Raises `TryAgain` and `LeaseLost`."""
@@ -71,6 +100,7 @@ class Services:
             ledger=self.ledger,
             evidence=self.evidence,
             portal=portal,
+            gate=self.gate,
             account=lambda: portal_account(self.secrets, partition.oem, partition.dealer),
             parse=lambda payload: parse_claim(rules.claim_model, payload),
             lease_seconds=self.settings.lease_seconds,
@@ -139,7 +169,15 @@ class Services:
             parse=lambda payload: parse_claim(rules.claim_model, payload),
             lease_seconds=self.settings.lease_seconds,
         )
-        return probe_account(work)
+        record = probe_account(work)
+        self.gate.probed(record)
+        return record
+
+    def packs_to_probe(self, oem: str) -> list[str | None]:
+        """The packs that file now, or would: of the release in production and of the one that verifies; else newest."""
+        releases = self.releases(oem)
+        known = [release for release in (production(releases), verifying(releases)) if release is not None]
+        return [release.pins.pack_version for release in known] or [None]
 
     def dealer_to_probe(self, oem: str) -> str | None:
         """Whose account is probed when nobody is named; None when none can be."""

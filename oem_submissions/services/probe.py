@@ -22,7 +22,7 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.ports import Account, EvidenceStore, EvidenceUnavailable, Ledger, Portal, Secrets, Submission
 from oem_submissions.services.breaking import refuse_account, require_account
 from oem_submissions.services.leasing import held_account
-from oem_submissions.services.work import whole_submission
+from oem_submissions.services.work import Work, submission_of, whole_submission
 
 _log = logging.getLogger(__name__)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -65,10 +65,34 @@ def probe_account(work: ProbeWork) -> ProbeRecord:
     return record
 
 
+def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
+    """Before a batch: whether the portal still is as the pack says, probed with the batch's own claims if need be.
+
+    Only a broken contract holds a batch up. A portal that is down, or an account that is refused, shows at the first
+    claim, with everything that follows from it.
+    """
+    lease, pins = work.lease, work.portal.pins
+    if not ready or not work.gate.probe_is_due(lease.oem, pins):
+        return True
+    first = {claim.claim_type: claim for claim in reversed(ready)}
+    began = time.monotonic()
+    try:
+        samples = [submission_of(claim, work) for claim in first.values()]
+    except SubmissionError:
+        return True  # the claim's own trouble: its attempt says so
+    report = work.session.probe(samples)
+    seconds = time.monotonic() - began
+    record = work.ledger.note_probe(lease.oem, lease.dealer, pins, lease.run_id, lease.worker, seconds, report)
+    _tell(record, report, lease, work.ledger)
+    _keep_pictures(record, report.artifacts, work.evidence)
+    work.gate.probed(record)
+    return not record.breaks_contract
+
+
 def dealer_to_probe(oem: str, ledger: Ledger, secrets: Secrets) -> str | None:
     """Whose account is probed when nobody is named: a pilot dealer's, one that is free first; None when none can be."""
     refused = {b.dealer for b in ledger.breakers() if b.oem == oem and b.position is not Position.CLOSED}
-    pilots = ledger.pilot_dealers(oem)
+    pilots = ledger.pilots(oem)
     others = [dealer for dealer in ledger.dealers(oem) if dealer not in pilots]
     known = [dealer for dealer in (*pilots, *others) if dealer not in refused]
     busy = {lease.dealer for lease in ledger.held_leases() if lease.oem == oem}

@@ -6,26 +6,37 @@ from collections.abc import Collection, Sequence
 
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.records import DueWork
+from oem_submissions.domain.releases import Release, admit
 from oem_submissions.ports import Ledger
 
 
 def work_to_enqueue(
     ledger: Ledger,
     oem: str,
+    releases: Sequence[Release],
     under_way: Collection[tuple[str, str]],
     dealers: Sequence[str] = (),
     period: str | None = None,
 ) -> list[DueWork]:
     """An OEM's due partitions, oldest first, without those (dealer, period) that a queued or running run has.
 
-    Twice the same question gives no run twice; and if it ever did, the second would find nothing left to file. While
-    the OEM's breaker is open, claims wait: only what is under way goes on, and one partition when a probe is due.
+    Twice the same question gives no run twice; and if it ever did, the second would find nothing left to file. Claims
+    of dealers whom the release gate does not admit wait, and so they do while the OEM's breaker is open: only what is
+    under way goes on, and one partition when a probe is due. `releases` are the deployed ones.
     """
-    breaker = ledger.breaker(oem)
     all_due = [work for work in ledger.due_work(oem, dealers, period) if (work.dealer, work.period) not in under_way]
-    if breaker.position is Position.CLOSED:
-        return all_due
     going_on = {(work.dealer, work.period) for work in ledger.due_work(oem, dealers, period, filing=False)}
-    due = [work for work in all_due if (work.dealer, work.period) in going_on]
-    waiting = [work for work in all_due if (work.dealer, work.period) not in going_on]
+    pilots = set(ledger.pilots(oem))
+    turn_taken = any(dealer in pilots for dealer, _ in under_way)
+    due, waiting = [], []
+    for work in all_due:
+        admission = admit(releases, pilot=work.dealer in pilots, turn_taken=turn_taken)
+        turn_taken |= admission.release is not None and admission.release.is_verifying
+        if (work.dealer, work.period) in going_on:
+            due.append(work)
+        elif admission.release is not None:
+            waiting.append(work)
+    breaker = ledger.breaker(oem)
+    if breaker.position is Position.CLOSED:
+        return sorted([*due, *waiting], key=all_due.index)
     return due + waiting[: 1 if breaker.probe_is_due else 0]

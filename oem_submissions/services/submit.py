@@ -27,9 +27,11 @@ from oem_submissions.ports import (
     Portal,
     Prepared,
     ReferenceTaken,
+    ReleaseGate,
 )
 from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
 from oem_submissions.services.leasing import held_account
+from oem_submissions.services.probe import is_as_contracted
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
 from oem_submissions.services.work import Work, keep, submission_of
 
@@ -102,6 +104,7 @@ def submit_partition(
     ledger: Ledger,
     evidence: EvidenceStore,
     portal: Portal,
+    gate: ReleaseGate,
     account: Callable[[], Account],
     parse: Callable[[dict[str, object]], ClaimModel],
     lease_seconds: float,
@@ -122,7 +125,9 @@ def submit_partition(
         for lost in ledger.recover(lease):
             _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
         holding = Holding(ledger, lease, portal, look_hours * 3600)
-        held, ready = ledger.due_looks(*key), _ready(ledger, partition)
+        held, ready = ledger.due_looks(*key), _ready(partition, ledger)
+        if ready and _is_closed(gate.closed(lease, partition.period, portal.pins), ready):
+            ready = []
         if held or ready:
             try:
                 require_account(partition.oem, partition.dealer, ledger)
@@ -136,27 +141,26 @@ def submit_partition(
                         parse,
                         click_seconds,
                         attempts_budget,
+                        gate,
+                        partition.period,
                         breaker_failures,
                     )
                     reconcile_account(held, work, holding)
-                    _submit_all(_ready(ledger, partition), work)  # also what was just proven never to have been filed
+                    _submit_all(_ready(partition, ledger), work)  # also what was just proven never to have been filed
             except StepFailed as failure:  # the account can't be used: no session was begun
                 put_off(held, failure, holding)
                 _dead_letter(ready, failure.reason, failure.text, ledger, lease, portal)
-    _check_waiting(partition, ledger)
-    return ledger.claims(*key)
-
-
-def _check_waiting(partition: Partition, ledger: Ledger) -> None:
-    waiting = _ready(ledger, partition)
-    if waiting and ledger.breaker(partition.oem).position is Position.CLOSED:
+        waiting = _ready(partition, ledger)
+        closed = gate.closed(lease, partition.period, portal.pins) if waiting else ""
+    if waiting and not closed and ledger.breaker(partition.oem).position is Position.CLOSED:
         raise TryAgain(
             f"{len(waiting)} claim(s) of {partition.oem}/{partition.dealer} wait for another attempt: "
             + "; ".join(f"{c.claim_id} {c.reason}: {c.reason_text}" for c in waiting if c.reason)
         )
+    return ledger.claims(*key)
 
 
-def _ready(ledger: Ledger, partition: Partition) -> list[Claim]:
+def _ready(partition: Partition, ledger: Ledger) -> list[Claim]:
     claims = ledger.claims(partition.oem, partition.dealer, partition.period)
     return [claim for claim in claims if claim.state is State.READY]
 
@@ -167,9 +171,11 @@ def _submit_all(ready: list[Claim], work: Work) -> None:
     Trouble of one claim is its own; trouble of the portal ends the batch, and in the end opens its breaker; trouble of
     the account dead-letters the batch: the same bad log-in tried again and again locks the account.
     """
-    if not may_file(ready, work):
+    if (ready and _is_closed(work.closed(), ready)) or not may_file(ready, work) or not is_as_contracted(ready, work):
         return
     for position, claim in enumerate(ready):
+        if position and _is_closed(work.closed(), ready[position:]):  # somebody has suspended it meanwhile
+            return
         done = submit_claim(claim, work)
         if done.reason is None:
             _log.info("claim %s %s reference %s", done.claim_id, done.state, done.reference)
@@ -182,6 +188,12 @@ def _submit_all(ready: list[Claim], work: Work) -> None:
             return
         if not goes_on(done, work) or (done.state not in HELD and done.reason in _PORTAL_WIDE):
             return
+
+
+def _is_closed(why: str, waiting: list[Claim]) -> bool:
+    if why:
+        _log.warning("%d claims wait. %s", len(waiting), why)
+    return bool(why)
 
 
 def _is_of_account(reason: ReasonCode) -> bool:

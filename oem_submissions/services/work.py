@@ -19,6 +19,7 @@ from oem_submissions.ports import (
     Ledger,
     Portal,
     PortalSession,
+    ReleaseGate,
     Submission,
 )
 
@@ -35,8 +36,14 @@ class Work:
     parse: Callable[[dict[str, object]], ClaimModel]
     click_seconds: float
     attempts_budget: int
+    gate: ReleaseGate
+    period: str
     breaker_failures: int = 3
     """Faults alike in a row that open the OEM's breaker."""
+
+    def closed(self) -> str:
+        """Why the release gate lets nothing be filed now; empty when it does. Asked before every claim."""
+        return self.gate.closed(self.lease, self.period, self.portal.pins)
 
 
 def submission_of(claim: Claim, work: Work) -> Submission:

@@ -1,5 +1,6 @@
 """Due claims and portal accounts of make-believe dealers: the same for the same seed and day, as varied as real ones.
 
+The first dealer of each OEM is its pilot: claims of its have come due in five periods, one after the other.
 Three claims are wrong on purpose: one that Aurora refuses (too old), one that Borealis refuses (closed fund), and one
 of Cascade whose VIN can't be. `samples.py` makes the claims.
 """
@@ -32,33 +33,65 @@ def accounts(seed: int) -> list[dict[str, Any]]:
     return made
 
 
-def seed_claims(seed: int, today: date) -> list[dict[str, Any]]:
-    """Due records for `PUT /admin/crm/records`: two or three for each dealer. Content follows from the seed alone.
+PILOTS = {oem: dealers[0] for oem, dealers in _DEALERS.items()}
+"""By OEM: the dealer that proves what is new, and its name."""
+_PILOT_CLAIMS = 5
+_PERIOD_DAYS = {"aurora": 1, "borealis": 7, "cascade": 1}
+Records = list[samples.Made]
 
-    Each has name, oem, dealer, claim_type, due_on, payload, files (name, kind, content in base64).
+
+def seed_claims(seed: int, today: date) -> list[dict[str, Any]]:
+    """Due records for `PUT /admin/crm/records`: two or three for each dealer, five for each pilot dealer.
+
+    Each has name, oem, dealer, claim_type, due_on, payload, files (name, kind, content in base64). What they say
+    follows from the seed alone.
     """
     records: list[dict[str, Any]] = []
     makers = {"aurora": _warranty, "borealis": _coop, "cascade": _deliveries}
     for oem, dealers in _DEALERS.items():
-        for number, (dealer, _) in enumerate(dealers):
+        records += pilot_claims(oem, seed, today)
+        for number, (dealer, _) in enumerate(dealers[1:]):
             chance = random.Random(f"{seed}:{oem}:{dealer}:claims")
-            made = makers[oem](chance, dealer, today, number == 1)
-            for count, (payload, files) in enumerate(made, start=1):
-                records.append(
-                    {
-                        "name": f"CLM-{seed}-{oem[:3].upper()}-{dealer}-{count:02d}",
-                        "oem": oem,
-                        "dealer": dealer,
-                        "claim_type": payload["claim_type"],
-                        "due_on": (today - timedelta(days=chance.choice((0, 0, 0, 1)))).isoformat(),
-                        "payload": payload,
-                        "files": files,
-                    }
-                )
+            made = makers[oem](chance, dealer, today, number == 0)
+            due = [today - timedelta(days=chance.choice((0, 0, 0, 1))) for _ in made]
+            records += _records(seed, oem, dealer, made, due)
     return records
 
 
-Records = list[samples.Made]
+def pilot_claims(oem: str, seed: int, today: date) -> list[dict[str, Any]]:
+    """Five due records of the OEM's pilot dealer, each in a period of its own, and none that a portal would refuse."""
+    dealer, _ = PILOTS[oem]
+    chance = random.Random(f"{seed}:{oem}:{dealer}:claims")
+    made: Records
+    match oem:
+        case "aurora":
+            repairs = chance.sample(samples.REPAIRS, _PILOT_CLAIMS)
+            made = [samples.warranty(chance, dealer, today, repair) for repair in repairs]
+        case "borealis":
+            adverts = chance.sample(samples.VENDORS, _PILOT_CLAIMS)
+            made = [samples.coop(chance, dealer, today, vendor, activity) for vendor, activity in adverts]
+        case _:
+            customers = chance.sample(samples.CUSTOMERS, _PILOT_CLAIMS)
+            reports = [samples.delivery(chance, dealer, customer, today) for customer in customers]
+            made = [(report, []) for report in reports]
+            made[-1] = samples.incentive(chance, reports[0])
+    due = [today - timedelta(days=_PERIOD_DAYS[oem] * count) for count in range(_PILOT_CLAIMS)]
+    return _records(seed, oem, dealer, made, due)
+
+
+def _records(seed: int, oem: str, dealer: str, made: Records, due: list[date]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"CLM-{seed}-{oem[:3].upper()}-{dealer}-{count:02d}",
+            "oem": oem,
+            "dealer": dealer,
+            "claim_type": payload["claim_type"],
+            "due_on": due_on.isoformat(),
+            "payload": payload,
+            "files": files,
+        }
+        for count, ((payload, files), due_on) in enumerate(zip(made, due, strict=True), start=1)
+    ]
 
 
 def _warranty(chance: random.Random, dealer: str, today: date, with_faulty: bool) -> Records:

@@ -22,8 +22,16 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.settings import PREFIX, read_settings
 from oem_submissions.simulator.seed import seed_claims
+from oem_submissions_tests.acceptance.conftest import run_demo
 
 pytestmark = pytest.mark.timeout(900)
+
+
+def test_a_second_demo_has_the_same_outcome_and_files_nothing_twice(home: Path, first: dict[str, Any]) -> None:
+    second = run_demo(home)
+    assert {k: v for k, v in second.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
+    assert second["duplicates"] == 0
+    assert sum(second["filed_at_portals"].values()) == sum(claim["reference"] is not None for claim in second["claims"])
 
 
 @pytest.fixture(scope="module")

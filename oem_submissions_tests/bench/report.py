@@ -63,6 +63,36 @@ class Report:
         yield ["all", *(f"{1000 * sum(steps.values()):.0f}" for steps in self.steps.values())]
 
 
+@dataclass(frozen=True)
+class Figures:
+    """A row's figures when they are not costs: tables of their own, by name, each a list of lines."""
+
+    title: str
+    note: str
+    """What the figures mean."""
+    tables: dict[str, list[dict[str, str | float]]]
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+    def show(self, console: Console) -> None:
+        """Tables on the console."""
+        console.print(f"\n[bold]{self.title}[/bold]")
+        console.print(self.note)
+        for name, lines in self.tables.items():
+            console.print()
+            console.print(
+                _table([name, *list(lines[0])[1:]], ([_cell(cell) for cell in line.values()] for line in lines))
+            )
+
+
+def _cell(cell: str | float) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+
+
 def _medians(costs: list[Cost]) -> dict[str, float]:
     return {what: statistics.median(getattr(cost, what) for cost in costs) for what in ("wall", "cpu")}
 

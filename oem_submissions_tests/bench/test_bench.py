@@ -41,3 +41,5 @@ def test_every_row_measures_every_variant() -> None:
     assert {"fill", "read back", "ledger: arm", "ledger: record_sent"} <= set(row["steps"]["as it is"])
     assert "ledger: acquire_lease" in row["steps"]["as it is"]
     assert said["machine"]["cores"] >= 1
+    limits = said["rows"]["drift"]["tables"]["outcomes, exactly"]
+    assert [line["in a row"] for line in limits] == [2, 3, 3]

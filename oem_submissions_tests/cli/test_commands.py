@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 
 from adapters.aurora.portal import Aurora
+from adapters.registry import ADAPTERS
 from oem_submissions.cli.errors import NotSo
 from oem_submissions.cli.verdicts import carry_out
 from oem_submissions.cli.watch import watch
 from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import AlertKind
+from oem_submissions.domain.records import AlertKind, Pins
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.health import resolve_losses
+from oem_submissions.services.release import declare_live
 from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
@@ -285,3 +287,37 @@ def test_dealers_are_imported_all_or_none(command: Callable[..., Ended], tmp_pat
 def test_a_malformed_setting_is_named(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"OEM_SUBMISSIONS_{variable}"):
         read_settings({f"OEM_SUBMISSIONS_{variable}": value})
+
+
+def test_the_release_is_shown_approved_suspended_resumed_and_rolled_back(
+    command: Callable[..., Ended], ledger: Ledger
+) -> None:
+    nothing = command("release", "show", "aurora")
+    assert (nothing.code, "No release of aurora was seen yet" in nothing.err) == (1, True)
+    adapter = ADAPTERS["aurora"]
+    for version in ("v0001", "v0002"):
+        declare_live(ledger, "aurora", Pins(adapter.digest, version, f"digest of {version}"), "test", "seen in a test")
+    document = command("release", "show", "aurora", "--json").document
+    assert document["release"]["pack"] == "v0002"
+    assert document["release"]["adapter_digest"] == adapter.digest
+    assert (document["state"], document["streak"], document["needed"], document["runs"]) == ("live", 0, 5, [])
+    assert document["baseline"] | {"success_rate_95": 0, "frozen": 0} == {
+        "n": 0, "median_seconds": None, "success_rate": None, "success_rate_95": 0, "frozen": 0,
+    }  # fmt: skip
+    named = ("aurora", "--by", "Ann", "--why", "the dealers complain")
+    assert command("release", "resume", *named).code == 1
+    assert command("release", "suspend", *named).code == 0
+    suspended = command("release", "show", "aurora")
+    assert "suspended" in suspended.err
+    assert "Ann: the dealers complain" in suspended.err
+    claim = ledger.add_claim(new_claim())
+    assert "suspended" in command("enqueue", "aurora", "--json").document["closed"]
+    assert command("release", "resume", *named).code == 0
+    assert command("release", "rollback", *named).code == 0
+    assert command("release", "show", "aurora", "--json").document["release"]["pack"] == "v0001"
+    approve = command("release", "approve", "aurora", "--by", "Ann")
+    assert (approve.code, "nothing to approve" in approve.err) == (1, True)
+    assert command("release", "expect-rejection", claim.claim_id, "--by", "Ann", "--why", "a test of theirs").code == 0
+    assert command("release", "rebaseline", *named).code == 0
+    row = command("status", "--json").document["oems"][0]
+    assert (row["release"], row["state"]) == ("v0001", "live")

@@ -18,11 +18,14 @@ from typing import Any
 
 from sqlalchemy import text, update
 
+from adapters import registry
 from oem_submissions import wiring
-from oem_submissions.domain.records import Claim
+from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import claims, leases
+from oem_submissions.portal.packs import released_packs
 from oem_submissions.services.bound import Services
+from oem_submissions.services.release import declare_live
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import PREFIX, EnvironmentSecrets, read_settings
 from oem_submissions.simulator.client import SimulatorClient
@@ -60,6 +63,8 @@ class World:
             EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
             EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
         }
+        adapter, packs = registry.adapter("aurora"), released_packs(read_settings({}).selectors, "aurora")
+        declare_live(ledger, "aurora", Pins(adapter.digest, *packs[-1]), "test", "what is tested here is not the gate")
         self._lock, self._number = threading.Lock(), 0
         # Workers are forked from a clean process that has imported everything: no threads, no browser, no connections.
         self._processes = multiprocessing.get_context("forkserver")

@@ -36,8 +36,9 @@ from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailable, Portal
+from oem_submissions.services.release import declare_live
 from oem_submissions.settings import read_settings
-from oem_submissions_tests.making import warranty_payload
+from oem_submissions_tests.making import PINS, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import expire_leases, let_pass
 
@@ -52,6 +53,8 @@ class Rules:
     oem: str = OEM
     claim_model: Any = WarrantyClaim
     cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
+    digest: str = PINS.adapter_digest
+    needs_approval: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class OnePortal:
 
     only: Portal
 
-    def portal(self, oem: str) -> Portal:
+    def portal(self, oem: str, pack_version: str | None = None) -> Portal:
         return self.only
 
 
@@ -79,7 +82,7 @@ class ForgetfulCrm(MemoryCrm):
 class Everything:
     """Definitions on a real ledger, with fakes behind the ports."""
 
-    def __init__(self, ledger: Ledger, folder: Path) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, live: bool = True) -> None:
         self.ledger, self.crm, self.portal = ledger, ForgetfulCrm(), FakePortal()
         self.instance = DagsterInstance.local_temp(str(folder))
         self.evidence = MemoryStore()
@@ -92,7 +95,10 @@ class Everything:
             "secrets": wiring.EnvironmentSecrets(secret),
             "adapters": {OEM: Rules()},
             "portals": lambda _: nullcontext(OnePortal(self.portal)),
+            "released_packs": lambda _: [(PINS.pack_version, PINS.pack_digest)],
         }
+        if live:
+            declare_live(ledger, OEM, PINS, "test", "what is tested here is not the gate")
         self.defs: Definitions = wiring.definitions(self.settings, **self.parts)
 
     def use(self, **parts: Any) -> None:

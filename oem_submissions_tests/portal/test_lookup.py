@@ -29,6 +29,7 @@ from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.ports import Account, Control, Submission
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.simulator.server import Simulator
@@ -171,7 +172,7 @@ class World:
             assert portal.history_rules("warranty") == HistoryRules(60, 36)
             return submit_partition(
                 Partition("aurora", "10234", "2026-11-10"), "run-1", "worker-1",
-                ledger=self.ledger, evidence=self.evidence, portal=portal,
+                ledger=self.ledger, evidence=self.evidence, portal=portal, gate=OpenGate(),
                 account=lambda: Account("aurora", "10234", "jdoe", "secret-pw-7"), parse=self._parse,
                 lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=0,
             )  # fmt: skip

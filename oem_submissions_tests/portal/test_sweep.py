@@ -24,6 +24,7 @@ from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.ports import Account
 from oem_submissions.services.dispositions import poll_dispositions
 from oem_submissions.services.history import Reader
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sweep import sweep_account
 from oem_submissions.simulator.server import Simulator
@@ -75,8 +76,8 @@ class World:
         with self.portal() as portal:
             filed = submit_partition(
                 Partition(self.oem, "10234", "2026-11-10"), "run-1", "worker-1", ledger=self.ledger,
-                evidence=self.evidence, portal=portal, account=self.account, parse=self.parse, lease_seconds=60,
-                click_seconds=5, attempts_budget=3, look_hours=24,
+                evidence=self.evidence, portal=portal, gate=OpenGate(), account=self.account, parse=self.parse,
+                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=24,
             )  # fmt: skip
         assert {claim.state for claim in filed} == {State.CONFIRMED}
 

@@ -31,6 +31,7 @@ from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.services.bound import Services
 from oem_submissions.services.dead_letters import letter_of, redrive
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.review import Said, Verdict, VerdictRefused, decide
 from oem_submissions.services.submit import Partition, TryAgain
 from oem_submissions.services.sync import same_standing
@@ -135,6 +136,8 @@ class Machine(RuleBasedStateMachine):
             adapters={"aurora": Rules()},
             portals=lambda _: nullcontext(None),  # type: ignore[arg-type, return-value]
             bundle=build_bundle,
+            gate=OpenGate(),
+            released_packs=lambda _: [],
         )
 
     # --- parts that a mutant replaces ---

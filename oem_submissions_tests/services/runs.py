@@ -13,6 +13,7 @@ from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import attempts, breaker_log, claims, leases
 from oem_submissions.ports import Account
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions_tests.services.fakes import FakePortal
 
@@ -28,6 +29,7 @@ def run(
         "ledger": ledger,
         "evidence": evidence or MemoryStore(),
         "portal": portal,
+        "gate": OpenGate(),
         "account": lambda: ACCOUNT,
         "parse": lambda payload: parse_claim(WarrantyClaim, payload),
         "lease_seconds": 60,

@@ -121,7 +121,7 @@ def test_a_pilot_dealer_with_a_log_in_is_probed_first_and_one_that_is_busy_last(
     secrets = EnvironmentSecrets(names)
     assert dealer_to_probe("aurora", ledger, secrets) is None
     ledger.import_dealers([("aurora", f"D{n}", None, n in (2, 4)) for n in (1, 2, 3, 4)])
-    assert ledger.pilot_dealers("aurora") == ["D2", "D4"]
+    assert ledger.pilots("aurora") == ["D2", "D4"]
     assert dealer_to_probe("aurora", ledger, secrets) == "D4"
     lease = ledger.acquire_lease("aurora", "D4", "run", "worker", 60)
     assert lease is not None

@@ -11,6 +11,7 @@ import pyotp
 import pytest
 from PIL import Image
 
+from adapters.registry import adapter
 from oem_submissions.domain.claims import (
     ClaimModel,
     CoopClaim,
@@ -21,7 +22,7 @@ from oem_submissions.domain.claims import (
 )
 from oem_submissions.domain.failures import PayloadInvalid
 from oem_submissions.domain.keys import sha256_hex
-from oem_submissions.simulator.seed import accounts, seed_claims
+from oem_submissions.simulator.seed import PILOTS, accounts, seed_claims
 
 TODAY = date(2026, 11, 23)
 MODELS: dict[tuple[str, str], type[ClaimModel]] = {
@@ -77,11 +78,16 @@ def test_each_portal_would_refuse_just_the_claims_that_are_wrong_on_purpose(seed
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nine_dealers_have_two_or_three_claims_each_and_no_two_are_the_same(seed: int) -> None:
+def test_pilots_have_five_claims_in_five_periods_the_others_two_or_three_and_no_two_are_the_same(seed: int) -> None:
     records = seed_claims(seed, TODAY)
     dealers = [(record["oem"], record["dealer"]) for record in records]
     assert sorted(set(dealers)) == sorted((one["oem"], one["dealer"]) for one in accounts(seed))
-    assert {dealers.count(dealer) for dealer in set(dealers)} <= {2, 3}
+    pilots = {(oem, dealer) for oem, (dealer, _) in PILOTS.items()}
+    assert {dealers.count(dealer) for dealer in pilots} == {5}
+    assert {dealers.count(dealer) for dealer in set(dealers) - pilots} <= {2, 3}
+    for oem, dealer in pilots:
+        due = [date.fromisoformat(r["due_on"]) for r in records if (r["oem"], r["dealer"]) == (oem, dealer)]
+        assert len({adapter(oem).cadence.period_of(day) for day in due}) == 5
     assert {(record["oem"], record["claim_type"]) for record in records} == set(MODELS)
     keys = [parsed(record).natural_key(record["oem"]) for record in records if not invalid(record)]
     assert len(set(keys)) == len(keys)

@@ -1,7 +1,11 @@
-"""The rows of the table. A new one is a module here with `TITLE` and `measure`, and its name in `ROWS`."""
+"""The rows of the table. A new one is a module here with `TITLE` and `measure`, and its name in `ROWS`.
+
+A row that needs no portal, ledger or browser is in `COMPUTED`; its `measure` takes only the repetitions.
+"""
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import guarantees
+from oem_submissions_tests.bench.rows import drift, guarantees
 
 ROWS = {"guarantees": guarantees}
+COMPUTED = {"drift": drift}

@@ -15,6 +15,7 @@ from oem_submissions.domain.claims import WarrantyClaim, parse_claim
 from oem_submissions.domain.records import Claim
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import Account, Portal
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions_tests.bench import bare
 from oem_submissions_tests.bench.figures import ratio
@@ -81,6 +82,7 @@ def _run(partition: Partition, account: Account, ledger: Any, evidence: Any, por
         ledger=ledger,
         evidence=evidence,
         portal=portal,
+        gate=OpenGate(),
         account=lambda: account,
         parse=lambda payload: parse_claim(WarrantyClaim, payload),
         lease_seconds=60.0,
