@@ -68,9 +68,13 @@ def thumbnail(services: Services, claims: Sequence[Claim]) -> dict[str, Metadata
     return {}
 
 
-def pictures(services: Services, title: str, keys: Sequence[str]) -> dict[str, MetadataValue]:
-    """Small pictures of what the evidence store has under these keys; nothing when there is none."""
+def pictures(services: Services, title: str, prefix: str) -> dict[str, MetadataValue]:
+    """Small pictures of what the evidence store has below a key; nothing when there is none, or no store."""
     shown = []
+    try:
+        keys = services.evidence.keys(prefix)
+    except EvidenceUnavailable:
+        return {}
     for key in keys:
         try:
             small = _shrink(services.evidence.get(key))

@@ -113,7 +113,6 @@ def _worst(records: Sequence[ProbeRecord]) -> ProbeRecord:
 
 def _metadata(services: Services, record: ProbeRecord) -> dict[str, Any]:
     rows = [dict(zip(_COLUMNS, (str(c.severity), c.form, c.page, c.words), strict=True)) for c in record.changes]
-    keys = services.evidence.keys(probe_picture_key(record, ""))
     return {
         "pack": record.pins.pack_version,
         "verdict": "red" if record.red else "green",
@@ -121,7 +120,7 @@ def _metadata(services: Services, record: ProbeRecord) -> dict[str, Any]:
         "dealer": record.dealer,
         "seconds": MetadataValue.float(round(record.seconds, 1)),
         "changes": text_table(rows, _COLUMNS),
-        **pictures(services, "changed pages", keys),
+        **pictures(services, "changed pages", probe_picture_key(record, "")),
     }
 
 

@@ -17,6 +17,7 @@ from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import filling, forms
 from oem_submissions.portal.packs import load_pack, versions
+from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.proposal import Proposer
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
@@ -142,7 +143,6 @@ def test_every_change_of_a_form_has_its_verdict(
 @pytest.mark.parametrize(
     ("fault", "changes", "pages"),
     [
-        (None, [], 5),
         ("renamed_label", [
             (BLOCK, "vendor", "label 'Vendor invoice number' is now 'Invoice reference'"),
             (BLOCK, "vendor", "field 'vendor_invoice': the field labelled 'Vendor invoice number' is not there"),
@@ -154,7 +154,7 @@ def test_every_change_of_a_form_has_its_verdict(
     ],
 )  # fmt: skip
 def test_a_wizard_is_walked_page_by_page(
-    fault: str | None,
+    fault: str,
     changes: list[tuple[Severity, str, str]],
     pages: int,
     probed: Probed,
@@ -210,16 +210,16 @@ def test_filing_stops_at_what_blocks_is_unclean_at_what_warns_and_ignores_the_re
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "log_ins"),
-    [("maintenance", ReasonCode.PORTAL_MAINTENANCE, 0), ("login_refused", ReasonCode.LOGIN_FAILED, 1)],
+    ("fault", "reason", "probes", "log_ins"),
+    [("maintenance", ReasonCode.PORTAL_MAINTENANCE, 1, 0), ("login_refused", ReasonCode.LOGIN_FAILED, 2, 1)],
 )
 def test_a_portal_that_lets_nobody_in_is_a_failure_and_one_bad_log_in_is_the_last(
-    fault: str, reason: ReasonCode, log_ins: int, probed: Probed
+    fault: str, reason: ReasonCode, probes: int, log_ins: int, probed: Probed
 ) -> None:
     before = posted(probed, "/aurora/login")
     with session(probed.chromium, probed.simulator, "aurora") as opened:
         probed.client.set_fault("aurora", fault)
-        for _ in range(2):
+        for _ in range(probes):
             report = probe(opened, "aurora")
             assert report.failure is not None
             assert (report.failure.reason, report.failure.step, report.red) == (reason, "log in", True)
@@ -337,6 +337,32 @@ def test_a_proposal_is_a_candidate_that_is_right_and_that_nothing_loads(tmp_path
     with session(probed.chromium, probed.simulator, "cascade", selectors=with_goldens(tmp_path)) as opened:
         report = probed.under("renamed_label", "cascade", opened)
     assert (report.changes, report.red, report.walked) == ((), False, ("delivery_report", "incentive"))
+
+
+VENDOR = """<base href="http://localhost/">
+<form method="post" action="/borealis/wizard/vendor">
+  <label for="vendor">Vendor name</label><input type="text" id="vendor" name="vendor">
+  <label for="vendor_invoice">Invoice reference</label><input type="text" id="vendor_invoice" name="vendor_invoice">
+  <label for="cost">Total cost (USD)</label><input type="text" id="cost" name="cost">
+  <button>Back</button><button>Validate</button><button>Continue</button>
+</form>"""
+
+
+def test_what_has_no_witness_is_found_again_by_its_controls_name_or_at_its_place(
+    tmp_path: Path, chromium: BrowserRuntime
+) -> None:
+    pack, proposer = load_pack(SELECTORS, "borealis"), Proposer()
+    form = pack.form("coop")
+    page = chromium.browser().new_page()
+    try:
+        page.set_content(VENDOR)
+        proposer.look(OnView("coop", form, form.pages[1], page.main_frame, (), lambda: None))
+    finally:
+        page.close()
+    added = proposer.write(pack, tmp_path, "Try.", date(2026, 11, 24)).text.splitlines()
+    assert "+          vendor_invoice: {find: {label: Invoice reference}, sensitivity: public}" in added
+    assert "+        next: {click: {role: button, name: Continue}}" in added
+    assert not any("find:" in line and "vendor_invoice" not in line for line in added if line.startswith("+"))
 
 
 def with_goldens(folder: Path) -> Path:
