@@ -135,21 +135,23 @@ class ReleaseBook:
             for row in found
         ]  # fmt: skip
 
-    def run_measures(self, release: Release, limit: int = 2000) -> list[RunMeasure]:
-        """How long the release's runs took and how their attempts ended, in the order of their starts."""
-        last = (
-            select(runs.c.number, runs.c.run_id, runs.c.dealer, runs.c.started_at)
-            .where(runs.c.release_id == release.release_id)
-            .order_by(runs.c.number.desc())
-            .limit(limit)
-            .subquery()
-        )
+    def run_measures(self, release: Release, first: int = 50, last: int = 450) -> list[RunMeasure]:
+        """How long the release's runs took and how their attempts ended, in the order of their starts.
+
+        The first ones since its baseline began, which make the baseline, and the last ones: no more, however many it
+        had.
+        """
+        mine = select(runs.c.number).where(runs.c.release_id == release.release_id)
+        if release.measured_since is not None:
+            mine = mine.where(runs.c.started_at > release.measured_since)
+        shown = mine.order_by(runs.c.number).limit(first).union(mine.order_by(runs.c.number.desc()).limit(last))
+        ran = select(runs).where(runs.c.number.in_(shown)).subquery()
         seconds = func.extract("epoch", attempts.c.ended_at - attempts.c.started_at)
         query = (
-            select(last, attempts.c.ended_as, attempts.c.reason, attempts.c.step, seconds.label("seconds"))
-            .join(attempts, attempts.c.run_id == last.c.run_id)
+            select(ran, attempts.c.ended_as, attempts.c.reason, attempts.c.step, seconds.label("seconds"))
+            .join(attempts, attempts.c.run_id == ran.c.run_id)
             .where(attempts.c.ended_as.is_not(None))
-            .order_by(last.c.number, attempts.c.attempt_id)
+            .order_by(ran.c.number, attempts.c.attempt_id)
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from oem_submissions.domain.breaker import is_fault
 from oem_submissions.domain.drift import VERIFICATION, Baseline, Rule, Verdict, baseline, success_drift, time_drift
@@ -45,16 +45,13 @@ class Drift:
 def drift_of(ledger: Ledger, release: Release) -> Drift:
     """The statistics over the release's runs since its baseline began."""
     measures = ledger.run_measures(release)
-    timed = [m for m in _since(measures, release.measured_since) if m.seconds]
+    timed = [m for m in measures if m.seconds]
     seconds = [max(statistics.median(m.seconds), 1e-3) for m in timed]
-    judged = [m for m in _since(measures, release.judged_since) if _outcome(m) is not None]
-    outcomes = [bool(_outcome(m)) for m in judged]
+    since = release.judged_since
     return Drift(
-        baseline(
-            seconds, [bool(_outcome(m)) for m in _since(measures, release.measured_since) if _outcome(m) is not None]
-        ),
+        baseline(seconds, _outcomes(measures)),
         time_drift(seconds),
-        success_drift(outcomes, _runs_a_day(measures)),
+        success_drift(_outcomes([m for m in measures if since is None or m.started_at > since]), _runs_a_day(measures)),
         tuple(timed),
         tuple(seconds),
     )
@@ -83,14 +80,10 @@ def watch_drift(ledger: Ledger, release: Release) -> list[str]:
     return happened
 
 
-def _since(measures: Sequence[RunMeasure], moment: datetime | None) -> list[RunMeasure]:
-    return [m for m in measures if moment is None or m.started_at > moment]
-
-
-def _outcome(measure: RunMeasure) -> bool | None:
-    """Whether the run went without a fault of portal or robot; None when it says nothing of them."""
-    said = [fault for ending in measure.endings if (fault := is_fault(ending)) is not None]
-    return None if not said else not any(said)
+def _outcomes(measures: Sequence[RunMeasure]) -> list[bool]:
+    """Whether each run went without a fault of portal or robot; a run that says nothing of them is left out."""
+    told = ([fault for ending in m.endings if (fault := is_fault(ending)) is not None] for m in measures)
+    return [not any(faults) for faults in told if faults]
 
 
 def _runs_a_day(measures: Sequence[RunMeasure]) -> float:

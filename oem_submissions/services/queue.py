@@ -28,15 +28,14 @@ def work_to_enqueue(
     going_on = {(work.dealer, work.period) for work in ledger.due_work(oem, dealers, period, filing=False)}
     pilots = set(ledger.pilots(oem))
     turn_taken = any(dealer in pilots for dealer, _ in under_way)
-    due, waiting = [], []
+    breaker = ledger.breaker(oem)
+    may_begin = len(all_due) if breaker.position is Position.CLOSED else int(breaker.probe_is_due)
+    due = []
     for work in all_due:
         admission = admit(releases, pilot=work.dealer in pilots, turn_taken=turn_taken)
-        turn_taken |= admission.release is not None and admission.release.is_verifying
-        if (work.dealer, work.period) in going_on:
+        goes_on = (work.dealer, work.period) in going_on
+        if goes_on or (admission.release is not None and may_begin > 0):
+            turn_taken |= admission.release is not None and admission.release.is_verifying
+            may_begin -= not goes_on
             due.append(work)
-        elif admission.release is not None:
-            waiting.append(work)
-    breaker = ledger.breaker(oem)
-    if breaker.position is Position.CLOSED:
-        return sorted([*due, *waiting], key=all_due.index)
-    return due + waiting[: 1 if breaker.probe_is_due else 0]
+    return due

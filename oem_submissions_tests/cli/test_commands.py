@@ -71,7 +71,7 @@ def command(database_url: str, tmp_path: Path) -> Callable[..., Ended]:
 
 def test_enqueue_requests_due_work_and_says_so(command: Callable[..., Ended], ledger: Ledger) -> None:
     nothing = command("enqueue", "aurora", "--json")
-    assert (nothing.code, nothing.document) == (0, {"oem": "aurora", "request_id": None, "due": []})
+    assert (nothing.code, nothing.document) == (0, {"oem": "aurora", "request_id": None, "due": [], "closed": None})
     ledger.add_claim(new_claim())
     some = command("enqueue", "aurora", "--dealer", "10234", "--json").document
     assert [(work["dealer"], work["period"], work["claims"]) for work in some["due"]] == [("10234", "2026-11-10", 1)]
