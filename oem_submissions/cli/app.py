@@ -32,8 +32,10 @@ from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
+from oem_submissions.domain.gate import NEEDED
 from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
+from oem_submissions.domain.releases import ReleaseState
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -254,11 +256,21 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"oems": rows, "alerts": [asdict(alert) for alert in open_alerts]})
         return
-    show_rows(rows, "")
+    show_rows([_shown(row) for row in rows], "")
     for alert in open_alerts:
         times = f" ({alert.count} times)" if alert.count > 1 else ""
         at = f"{alert.raised_at:%Y-%m-%d %H:%M}"
         terminal.print(f"ALERT {at} {alert.kind}{times}: {alert.text}", style="red", markup=False, highlight=False)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as it fits a terminal."""
+    dots = "●" * min(row["streak"] or 0, NEEDED) + "○" * max(NEEDED - (row["streak"] or 0), 0)
+    stands = f"{row['release']} {row['state']}" if row["release"] else None
+    if row["state"] == ReleaseState.VERIFYING:
+        stands = f"{stands} {dots}"
+    rest = {name: value for name, value in row.items() if name not in ("oem", "release", "state", "streak")}
+    return {"oem": row["oem"], "release": stands, **rest}
 
 
 def _status(oem: str, ledger: Ledger) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def _runs_table(runs: list[Judgement]) -> MetadataValue:
     records = [
         TableRecord(
             {
-                "run": judged.run.run_id,
+                "run": judged.run.run_id[:8],
                 "dealer": judged.run.dealer,
                 "period": judged.run.period,
                 "started": f"{judged.run.started_at:%Y-%m-%d %H:%M:%S}",

@@ -15,6 +15,7 @@ from oem_submissions import wiring
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.contracts import Change, ProbedPage, ProbeFailure, ProbeReport, Severity
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, Pins
@@ -67,6 +68,7 @@ class World:
         self.ledger, self.crm, self.evidence = ledger, MemoryCrm(), MemoryStore()
         self.portal, self.rules, self.packs = FakePortal(), Rules(), list(PACKS[:1])
         self.portals, self._day, self._runs = Packed(self), 0, 0
+        self.settings = read_settings({})
         ledger.import_dealers([("aurora", dealer, None, True) for dealer in PILOTS])
 
     def services(self) -> Services:
@@ -81,7 +83,7 @@ class World:
             "secrets": wiring.EnvironmentSecrets(secret), "portals": lambda _: nullcontext(self.portals),
             "released_packs": lambda _: self.packs,
         }  # fmt: skip
-        with wiring.build(read_settings({}), **parts) as services:
+        with wiring.build(self.settings, **parts) as services:
             return services
 
     def come_due(self, dealer: str, **changes: Any) -> Partition:
@@ -104,6 +106,9 @@ class World:
             services.submit(partition, run_id, "worker", portal)
         except TryAgain as again:
             self.ledger.note_trouble(run_id, "submit_claims", str(again))
+        with self.ledger._engine.begin() as connection:  # how busy this machine is must not look like drift
+            as_ever = "UPDATE attempts SET ended_at = started_at + interval '8 seconds' WHERE run_id = %(run)s"
+            connection.exec_driver_sql(as_ever, {"run": run_id})
         if to_the_end:
             assert services.seal(partition, run_id, "worker") == []
             assert services.sync(partition, run_id, "worker") == []
@@ -389,3 +394,46 @@ def test_failures_above_the_service_level_suspend_it_until_a_person_resumes_it(w
     gate.resume(world.ledger, world.release("v0001"), Cause.PERSON, "Ann", "Ann: the portal was mended")
     world.services().advance_release("aurora")
     assert world.state is ReleaseState.LIVE
+
+
+# --- probes ---
+
+GREEN = ProbeReport((), ("warranty",), {})
+RENAMED = Change(Severity.BLOCK, "warranty", "form", "label 'VIN' is now 'Vehicle'")
+RED = ProbeReport((ProbedPage("warranty", "form", 0.3, (RENAMED,)),), (), {"warranty": "its form has changed"})
+DOWN = ProbeReport((), (), {}, failure=ProbeFailure(ReasonCode.PORTAL_UNAVAILABLE, "HTTP 503", "log in"))
+
+
+def test_a_red_probe_before_a_batch_pauses_the_oem_and_costs_no_attempt(world: World) -> None:
+    world.settings = replace(world.settings, probe_minutes=0)
+    world.go_live()
+    partition, other = world.come_due(OTHERS[0]), world.come_due(PILOTS[0])
+    filed, world.portal.probe_report = len(world.portal.filed), RED
+    (claim,) = world.run(partition)
+    assert (claim.state, claim.attempts, len(world.portal.filed)) == (State.READY, 0, filed)
+    assert (world.state, sorted(world.alerts())) == (ReleaseState.SUSPENDED, ["probe_red", "release_suspended"])
+    assert "label 'VIN' is now 'Vehicle'" in world.report.why
+    assert world.due() == []
+    world.portal.probe_report = GREEN
+    portal, _ = world.services().filing_portal(world.portals, "aurora", OTHERS[0])
+    world.services().probe("aurora", OTHERS[0], "hourly", "worker", portal)
+    assert (world.state, world.alerts(), sorted(world.due())) == (ReleaseState.LIVE, [], sorted([*OTHERS, PILOTS[0]]))
+    assert [claim.state for item in (partition, other) for claim in world.run(item)] == [State.SYNCED] * 2
+
+
+def test_a_portal_that_is_down_is_the_breakers_business_and_suspends_no_release(world: World) -> None:
+    world.settings = replace(world.settings, probe_minutes=0)
+    world.go_live()
+    world.portal.probe_report = DOWN
+    (claim,) = world.run(world.come_due(OTHERS[0]))
+    assert (claim.state, world.state) == (State.SYNCED, ReleaseState.LIVE)
+
+
+def test_a_probe_is_believed_for_a_while_but_not_across_a_persons_resume(world: World) -> None:
+    world.go_live()
+    assert len(world.ledger.probes("aurora")) == 1
+    gate.suspend(world.ledger, world.release("v0001"), Cause.PERSON, "Ann", "Ann: wait")
+    gate.resume(world.ledger, world.release("v0001"), Cause.PERSON, "Ann", "Ann: go on")
+    world.clean_run(OTHERS[0])
+    world.clean_run(OTHERS[0])
+    assert len(world.ledger.probes("aurora")) == 2
