@@ -84,9 +84,9 @@ class ReleaseReport:
             "baseline": {
                 "n": baseline.runs,
                 "frozen": baseline.frozen,
-                "median_seconds": baseline.median_seconds,
-                "success_rate": baseline.success_rate,
-                "success_rate_95": list(baseline.wilson),
+                "median_seconds": _rounded(baseline.median_seconds),
+                "success_rate": _rounded(baseline.success_rate),
+                "success_rate_95": [_rounded(bound) for bound in baseline.wilson],
             },
             "drift": {
                 "time_to_submit": {"drifts": self.drift.is_slower, "why": self.drift.time.why},
@@ -109,6 +109,10 @@ def report_on(ledger: Ledger, release: Release) -> ReleaseReport:
     """One release."""
     streak, drift = streak_of(ledger, release), drift_of(ledger, release)
     return ReleaseReport(release.oem, release, streak, drift, ledger.breaker(release.oem))
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 3)
 
 
 def _run(judged: Judgement) -> dict[str, Any]:
