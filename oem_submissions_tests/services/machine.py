@@ -218,7 +218,10 @@ class Machine(RuleBasedStateMachine):
         return sum(not worker.ended for worker in self.workers) < 3
 
     @precondition(_has_room)
-    @rule(partition=st.sampled_from(PARTITIONS[:3]), stops_at=st.sampled_from(["the end", "begin", *POINTS]))
+    @rule(
+        partition=st.sampled_from(PARTITIONS[:3]),
+        stops_at=st.just("the end") | st.sampled_from(["begin", *POINTS]),
+    )
     def start_run(self, partition: Partition, stops_at: str) -> None:
         def run(worker: Worker) -> None:
             services = self._services(worker, PatientLedger)
@@ -347,18 +350,12 @@ class Machine(RuleBasedStateMachine):
         self.oem.fates.append(fate)
         self.oem.listing_seconds = listing_seconds
 
-    @rule(what=st.sampled_from(["portal", "search", "evidence", "crm"]))
-    def outage(self, what: str) -> None:
-        """It begins, or ends."""
-        match what:
-            case "portal":
-                self.oem.is_down = not self.oem.is_down
-            case "search":
-                self.oem.finds_nothing = not self.oem.finds_nothing
-            case "evidence":
-                self.evidence.is_down = not self.evidence.is_down
-            case "crm":
-                self.crm.unavailable = None if self.crm.unavailable else "The CRM is down."
+    @rule(down=st.sets(st.sampled_from(["portal", "search", "evidence", "crm"]), max_size=2))
+    def outages(self, down: set[str]) -> None:
+        """These begin or go on, all others end."""
+        self.oem.is_down, self.oem.finds_nothing = "portal" in down, "search" in down
+        self.evidence.is_down = "evidence" in down
+        self.crm.unavailable = "The CRM is down." if "crm" in down else None
 
     # --- what must hold ---
 
