@@ -73,8 +73,8 @@ class MachineLedger:
         # What is not qualified is found here first: the ledger's SQL reads this clock, and nothing else is changed.
         for statement in (
             "CREATE SCHEMA machine",
-            "CREATE FUNCTION machine.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
-            "'SELECT pg_catalog.clock_timestamp() + interval ''1 second'' * current_setting(''machine.passed'')::float8'",
+            "CREATE FUNCTION machine.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ "
+            "SELECT pg_catalog.clock_timestamp() + interval '1 second' * current_setting('machine.passed')::float8 $$",
             f"ALTER DATABASE {name} SET search_path = machine, pg_catalog, public",
             f"ALTER DATABASE {name} SET machine.passed = 0",
         ):
@@ -82,7 +82,7 @@ class MachineLedger:
         tables = self._admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         sequences = self._admin.execute("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'").fetchall()
         self._empty = "; ".join(
-            [f"DELETE FROM public.{table}" for (table,) in tables if table != "alembic_version"]
+            [f"DELETE FROM public.{table}" for (table,) in tables if table != "alembic_version"]  # noqa: S608 - ours
             + [f"ALTER SEQUENCE public.{sequence} RESTART" for (sequence,) in sequences]
         )
         self.engine = ledger_engine(url)
