@@ -28,6 +28,11 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     """
     with tempfile.TemporaryDirectory(prefix="oem-submissions-postgres-", ignore_cleanup_errors=True) as folder:
         server = EmbeddedPostgres(Path(folder))
+        with psycopg.connect(server.url("postgres"), autocommit=True) as admin:
+            # Nobody cuts this server's power: the tests of a database that crashes have one of their own.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                admin.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+            admin.execute("SELECT pg_reload_conf()")
         yield server
         server.stop()
 

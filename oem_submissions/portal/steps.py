@@ -186,6 +186,8 @@ class Walk:
         found = look_up(scope, locator)
         if self._pending:
             self.pause()
+        if self._statuses.get(scope, 0) >= 500 and not found.first.is_visible():
+            self.check_state()  # what a page of an error lacks does not appear by waiting
         try:
             found.first.wait_for(state="visible", timeout=self.wait_ms)
         except PlaywrightTimeout:

@@ -31,6 +31,7 @@ from oem_submissions.services.release import declare_live
 from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.forks import run_command
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import expire_leases, run
@@ -51,18 +52,31 @@ class Ended:
 
 
 @pytest.fixture
-def command(database_url: str, tmp_path: Path) -> Callable[..., Ended]:
-    """Runs `oem-submissions WORDS` on this test's ledger."""
+def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command on this test's ledger."""
+    own = {"OEM_SUBMISSIONS_DATABASE_URL": database_url, "OEM_SUBMISSIONS_HOME": str(tmp_path), "USER": "ana"}
+    return {**os.environ, **own}
+
+
+@pytest.fixture
+def command(variables: dict[str, str], tmp_path: Path) -> Callable[..., Ended]:
+    """Runs `oem-submissions WORDS` on this test's ledger, in a process that has everything imported."""
+
+    def run(*words: str) -> Ended:
+        out, err = tmp_path / "command.out", tmp_path / "command.err"
+        return Ended(run_command(words, variables, out, err, 120), out.read_text(), err.read_text())
+
+    return run
+
+
+@pytest.fixture
+def whole_command(variables: dict[str, str]) -> Callable[..., Ended]:
+    """The same from the start of Python on, and with other variables: its terminal is measured at the import."""
 
     def run(*words: str, **environment: str) -> Ended:
-        variables = {"OEM_SUBMISSIONS_DATABASE_URL": database_url, "OEM_SUBMISSIONS_HOME": str(tmp_path), "USER": "ana"}
+        command = [sys.executable, "-m", "oem_submissions.cli", *words]
         done = subprocess.run(
-            [sys.executable, "-m", "oem_submissions.cli", *words],
-            env={**os.environ, **variables, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+            command, env=variables | environment, capture_output=True, text=True, check=False, timeout=120
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -79,7 +93,9 @@ def test_enqueue_requests_due_work_and_says_so(command: Callable[..., Ended], le
     assert (request.request_id, request.dealers, request.requested_by) == (some["request_id"], ("10234",), "ana")
 
 
-def test_a_look_up_tells_what_the_oem_decided(command: Callable[..., Ended], ledger: Ledger) -> None:
+def test_a_look_up_tells_what_the_oem_decided(
+    command: Callable[..., Ended], whole_command: Callable[..., Ended], ledger: Ledger
+) -> None:
     ledger.add_claim(new_claim())
     (claim,) = run(ledger, FakePortal())
     reference = str(claim.reference)
@@ -90,7 +106,7 @@ def test_a_look_up_tells_what_the_oem_decided(command: Callable[..., Ended], led
     (story,) = command("lookup", reference, "--json").document["claims"]
     assert (story["state"], story["disposition"]["disposition"]) == ("CONFIRMED", "CHARGED_BACK")
     assert story["disposition"]["expected"] is False
-    ended = command("lookup", reference, COLUMNS="400")
+    ended = whole_command("lookup", reference, COLUMNS="400")
     shown = " ".join((ended.out + ended.err).split())
     assert "CHARGED_BACK, 'Charged back⟨U+202E⟩[red]'" in shown
     assert "not expected after what it was" in shown
@@ -98,8 +114,8 @@ def test_a_look_up_tells_what_the_oem_decided(command: Callable[..., Ended], led
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
 
 
-def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(command: Callable[..., Ended]) -> None:
-    ended = command("enqueue", "nowhere")
+def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(whole_command: Callable[..., Ended]) -> None:
+    ended = whole_command("enqueue", "nowhere")
     assert ended.code == 2
     assert "aurora" in ended.err
     assert "borealis" in ended.err
@@ -121,13 +137,14 @@ def test_what_is_not_there_is_said_with_code_one(command: Callable[..., Ended]) 
     assert "Nothing is known under 'WC-0'" in ended.err
 
 
-def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(command: Callable[..., Ended]) -> None:
-    ended = command("status", OEM_SUBMISSIONS_DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:9/none")
+def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(whole_command: Callable[..., Ended]) -> None:
+    ended = whole_command("status", OEM_SUBMISSIONS_DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:9/none")
     assert ended.code == 3
     assert "The ledger's database does not answer" in ended.err
     assert "Traceback" not in ended.err
     assert "hunter2" not in ended.err
-    assert "Traceback" in command("status", "--debug", OEM_SUBMISSIONS_DATABASE_URL="postgresql://x@127.0.0.1:9/n").err
+    debugged = whole_command("status", "--debug", OEM_SUBMISSIONS_DATABASE_URL="postgresql://x@127.0.0.1:9/n")
+    assert "Traceback" in debugged.err
 
 
 def test_dead_letters_are_counted_before_they_are_redriven(command: Callable[..., Ended], ledger: Ledger) -> None:

@@ -37,6 +37,7 @@ class Lane:
             self.killed.append(claim)
             if code == 0:
                 self.writes = worker.writes()
+                assert len(self.killed) > len(self.writes), f"the worker survived its strike: {self.writes}"
                 return
             assert code == -signal.SIGKILL, f"the worker ended by itself, with {code}, after {worker.writes()}"
             self._recover(world)

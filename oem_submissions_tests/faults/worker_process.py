@@ -64,10 +64,11 @@ class Strike:
         if threading.current_thread() is not threading.main_thread():
             return write()
         self._count += 1
+        strikes = self._count == self._job.strike  # asked now: in a request's writing, SENT is written
         os.write(self._log, f"{self._count} {name}\n".encode())
-        self._side("before", name, self._count == self._job.strike and not self._job.after)
+        self._side("before", name, strikes and not self._job.after)
         result = write()
-        self._side("after", name, self._count == self._job.strike and self._job.after)
+        self._side("after", name, strikes and self._job.after)
         return result
 
     def _side(self, side: str, name: str, strikes: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -32,6 +31,7 @@ from oem_submissions.simulator.client import SimulatorClient
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
 from oem_submissions_tests.faults.worker_process import Job, work
+from oem_submissions_tests.forks import FORKS
 from oem_submissions_tests.making import warranty_payload
 
 _FIRST_DAY = date(2026, 5, 1)
@@ -66,9 +66,6 @@ class World:
         adapter, packs = registry.adapter("aurora"), released_packs(read_settings({}).selectors, "aurora")
         declare_live(ledger, "aurora", Pins(adapter.digest, *packs[-1]), "test", "what is tested here is not the gate")
         self._lock, self._number = threading.Lock(), 0
-        # Workers are forked from a clean process that has imported everything: no threads, no browser, no connections.
-        self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload([work.__module__])
 
     def close(self) -> None:
         """Let go of connections."""
@@ -106,7 +103,7 @@ class World:
         log = self._folder / f"worker-{os.urandom(6).hex()}.log"
         common = {"environment": self.environment, "partition": partition, "strike": 0, "after": False, "log": log}
         job = Job(**(common | how))
-        process = self._processes.Process(target=work, args=(job,), daemon=True)
+        process = FORKS.Process(target=work, args=(job,), daemon=True)
         process.start()
         return Worker(process, log)
 

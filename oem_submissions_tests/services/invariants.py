@@ -15,9 +15,8 @@ from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, State, crm_status
 from oem_submissions.evidence.store_memory import MemoryStore
-from oem_submissions.ledger.reading import claim_of
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ledger.tables import attempts, claims, events
+from oem_submissions.ledger.tables import attempts, events
 from oem_submissions.ports import CrmOutcome, EvidenceUnavailable
 from oem_submissions_tests.services.simulated_oem import SETTLE_MINUTES, SimulatedOem
 
@@ -72,18 +71,14 @@ class Invariants:
         for key, times in Counter(filing.key for filing in self._oem.filings).items():
             assert times == 1, f"I1: claim {key} was filed {times} times"
 
-    def check(self) -> None:
-        """All others, by what the ledger says."""
-        found, chains = self._claims(), self._chains()
+    def check(self, found: Sequence[Claim]) -> None:
+        """All others, by what the ledger says. `found` are all its claims, as they stand."""
+        chains = self._chains()
         assert not self.left, f"I2: {self.left[0]}"
         for claim in found:
             self._one(claim, chains[claim.claim_id])
         references = [claim.reference for claim in found if claim.reference]
         assert len(references) == len(set(references)), "I4: two claims have one reference"
-
-    def _claims(self) -> list[Claim]:
-        with self._ledger._engine.connect() as connection:
-            return [claim_of(row) for row in connection.execute(select(claims))]
 
     def _chains(self) -> dict[str, list[Any]]:
         chains = defaultdict(list)

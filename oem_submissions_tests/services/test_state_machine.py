@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import update
 
@@ -38,7 +38,8 @@ CHOSEN = (
     if settings.get_current_profile_name() == "thorough"
     else QUICK
 )
-
+FINDS_EARLY = 15
+"""The seed of the planted faults. Any finds them, nearly always within 200 examples; this one within ten."""
 
 pytestmark = pytest.mark.timeout(0)  # the examples are counted, not the seconds
 
@@ -137,4 +138,4 @@ def test_the_machine_finds_a_planted_fault(
         mutant.__name__, (mutant,), {"asks_the_ledger": asks_the_ledger, "breaker_failures": without_breakers}
     )
     with pytest.raises(AssertionError, match=found):
-        explore(chosen, world, settings(QUICK, max_examples=200))
+        explore(seed(FINDS_EARLY)(chosen), world, settings(QUICK, max_examples=200))

@@ -1,7 +1,7 @@
 // Cascade Connect: the whole portal. Pages are drawn here, data comes as JSON.
 "use strict";
 const app = document.getElementById("app");
-const POLL_MS = 250, MOST_POLLS = 40;
+const POLL_MS = 250, MOST_POLLS = 20;
 const KINDS = {
   delivery_report: { title: "Report a delivery", submit: "Submit report", again: "New report" },
   incentive: { title: "Claim an incentive", submit: "Submit incentive claim", again: "New incentive claim" },
