@@ -499,21 +499,28 @@ def lock_packs() -> None:
 
 @dealers.command("list")
 def list_dealers(as_json: AsJson = False) -> None:
-    """Dealers by OEM, and whether their portal log-in is set."""
+    """Dealers by OEM: which are pilots, that verify what is new, and whether their portal log-in is set."""
     secrets = EnvironmentSecrets()
     with open_ledger() as ledger:
         rows = [
-            {"oem": oem, "dealer": dealer, "log_in_set": secrets.find(f"portal/{oem}/{dealer}/password") is not None}
+            {
+                "oem": oem,
+                "dealer": dealer,
+                "pilot": dealer in pilots,
+                "log_in_set": secrets.find(f"portal/{oem}/{dealer}/password") is not None,
+            }
             for oem in ADAPTERS
+            for pilots in [ledger.pilots(oem)]
             for dealer in ledger.dealers(oem)
         ]
     if as_json:
         print_json({"dealers": rows})
         return
-    table = Table("OEM", "dealer", "log-in", header_style="bold")
+    table = Table("OEM", "dealer", "pilot", "log-in", header_style="bold")
     for row in rows:
         where = secrets.where(f"portal/{row['oem']}/{row['dealer']}/password")
-        table.add_row(str(row["oem"]), str(row["dealer"]), "set" if row["log_in_set"] else f"set {where}")
+        pilot = "yes" if row["pilot"] else ""
+        table.add_row(str(row["oem"]), str(row["dealer"]), pilot, "set" if row["log_in_set"] else f"set {where}")
     terminal.print(table)
 
 
@@ -529,9 +536,15 @@ def import_dealers(file: Path) -> None:
         if not row.get("oem") or not row.get("dealer"):
             raise NotSo(f"{file}, line {number}: the columns oem and dealer must be filled. Nothing was imported.")
         require_known(row["oem"])
+        if (row.get("pilot") or "no").strip().lower() not in ("yes", "no"):
+            raise NotSo(f"{file}, line {number}: pilot is '{row['pilot']}', not yes or no. Nothing was imported.")
     with open_ledger() as ledger:
-        ledger.import_dealers([(r["oem"], r["dealer"], r.get("name") or None, r.get("pilot") == "yes") for r in rows])
+        ledger.import_dealers([(r["oem"], r["dealer"], r.get("name") or None, _is_pilot(r)) for r in rows])
     terminal.print(f"{len(rows)} dealers imported.")
+
+
+def _is_pilot(row: dict[str, str]) -> bool:
+    return (row.get("pilot") or "").strip().lower() == "yes"
 
 
 # --- helpers of this file -----------------------------------------------------------------------------------------

@@ -42,6 +42,12 @@ def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Met
     return MetadataValue.table(records, schema=TableSchema([TableColumn(name, "string") for name in columns]))
 
 
+def frame_table(frame: pd.DataFrame, rows: int) -> MetadataValue:
+    """The first rows of a frame as a table of texts, numbers to two places."""
+    texts = frame.head(rows).map(lambda value: f"{value:.2f}" if isinstance(value, float) else str(value))
+    return text_table([{str(k): v for k, v in row.items()} for row in texts.to_dict("records")], list(frame.columns))
+
+
 def pin_tags(portal: Portal) -> dict[str, str]:
     """A run's tags that say with which code and pack it worked."""
     pins = portal.pins

@@ -38,8 +38,10 @@ from dagster import (
 
 from oem_submissions.defs.assets import asset_keys
 from oem_submissions.defs.automation import run_request, runs_under_way
+from oem_submissions.defs.metadata import frame_table
 from oem_submissions.defs.partitions import add_dealers
 from oem_submissions.domain.charts import as_image, cusum_chart, seconds_chart
+from oem_submissions.domain.drift_tables import success_table, time_table
 from oem_submissions.domain.gate import Judgement, Verdict
 from oem_submissions.domain.releases import ReleaseState
 from oem_submissions.ports import ClaimRules
@@ -48,6 +50,7 @@ from oem_submissions.services.release_report import ReleaseReport, release_repor
 
 RELEASE = "release"
 _PROBE_AGAIN = timedelta(minutes=10)
+_SHOWN_RUNS = 50
 _NOTHING = "No release was seen yet: its pack has to be released with `oem-submissions packs lock`."
 _CHECKS = {
     "clean_run_streak": "Five consecutive clean end-to-end runs let a release go live.",
@@ -253,7 +256,7 @@ def _runs_table(runs: list[Judgement]) -> MetadataValue:
 
 
 def _plots(report: ReleaseReport) -> dict[str, Any]:
-    """Seconds per run against the baseline, and both sums against their limits."""
+    """Seconds per run against the baseline, and both sums against their limits, as pictures and tables."""
     drift, name = report.drift, f"{report.oem} {report.release.pins.pack_version}"
     if not drift.seconds:
         return {}
@@ -262,5 +265,7 @@ def _plots(report: ReleaseReport) -> dict[str, Any]:
     failing = as_image(cusum_chart(drift.success, f"{name}: sum of failures"), drift.success.why)
     return {
         "time to submit": MetadataValue.md(f"{seconds}\n\n{slower}\n\n{drift.time.why}"),
+        "times": frame_table(time_table(drift.seconds), _SHOWN_RUNS),
         "success rate": MetadataValue.md(f"{failing}\n\n{drift.success.why}"),
+        "successes": frame_table(success_table(drift.outcomes, drift.runs_a_day), _SHOWN_RUNS),
     }

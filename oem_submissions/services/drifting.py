@@ -32,6 +32,9 @@ class Drift:
     """The runs behind `time`, oldest first."""
     seconds: tuple[float, ...]
     """Of each of them: the median of its filings."""
+    outcomes: tuple[bool, ...]
+    """The runs behind `success`, oldest first: whether each went without a fault of portal or robot."""
+    runs_a_day: float
 
     @property
     def is_slower(self) -> bool:
@@ -47,13 +50,16 @@ def drift_of(ledger: Ledger, release: Release) -> Drift:
     measures = ledger.run_measures(release)
     timed = [m for m in measures if m.seconds]
     seconds = [max(statistics.median(m.seconds), 1e-3) for m in timed]
-    since = release.judged_since
+    since, often = release.judged_since, _runs_a_day(measures)
+    outcomes = _outcomes([m for m in measures if since is None or m.started_at > since])
     return Drift(
         baseline(seconds, _outcomes(measures)),
         time_drift(seconds),
-        success_drift(_outcomes([m for m in measures if since is None or m.started_at > since]), _runs_a_day(measures)),
+        success_drift(outcomes, often),
         tuple(timed),
         tuple(seconds),
+        tuple(outcomes),
+        often,
     )
 
 

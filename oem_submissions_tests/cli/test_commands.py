@@ -338,3 +338,16 @@ def test_the_release_is_shown_approved_suspended_resumed_and_rolled_back(
     assert command("release", "rebaseline", *named).code == 0
     row = command("status", "--json").document["oems"][0]
     assert (row["release"], row["state"]) == ("v0001", "live")
+
+
+def test_a_pilot_is_yes_or_no_and_anything_else_imports_nothing(
+    command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
+) -> None:
+    file = tmp_path / "dealers.csv"
+    file.write_text("oem,dealer,pilot\naurora,10234,Yes\naurora,10871,maybe\n")
+    refused = command("dealers", "import", str(file))
+    assert (refused.code, "line 3: pilot is 'maybe'" in refused.err, ledger.pilots("aurora")) == (1, True, [])
+    file.write_text("oem,dealer,pilot\naurora,10234,Yes\naurora,10871,\n")
+    assert command("dealers", "import", str(file)).code == 0
+    listed = command("dealers", "list", "--json").document["dealers"]
+    assert [(row["dealer"], row["pilot"]) for row in listed] == [("10234", True), ("10871", False)]
