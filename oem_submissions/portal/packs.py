@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,11 @@ def load_pack(selectors: Path, oem: str, version: str | None = None) -> Pack:
             f"No selector pack {wanted or ''} for '{oem}' in {selectors}: {have}.".replace("  ", " ")
         )
     path = selectors / oem / f"{wanted}.yaml"
-    raw, root = _read(path)
-    try:
-        data = PackData.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigurationError(_sentence(path, raw, root, error)) from error
+    data, digest = _valid(path, path.read_text(encoding="utf-8"))
     if (data.oem, data.version) != (oem, wanted):
         raise ConfigurationError(
             f"{path} says that it is {data.oem} {data.version}: oem and version must be as the path says."
         )
-    digest = sha256_hex(canonical_json(_plain(raw)))
     lock = read_lock(selectors).get(f"{oem}/{wanted}")
     if lock not in (None, digest):
         raise ConfigurationError(
@@ -151,17 +147,26 @@ def json_schema() -> str:
     return json.dumps(PackData.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def _read(path: Path) -> tuple[Any, Node]:
-    text = path.read_text(encoding="utf-8")
+@lru_cache(maxsize=64)
+def _valid(path: Path, text: str) -> tuple[PackData, str]:
+    """What the file says, and its digest. Kept by its text: every session asks, and reading YAML takes its time."""
+    raw = _read(path, text)
+    try:
+        data = PackData.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(path, raw, YAML(typ="safe", pure=True).compose(text), error)) from error
+    return data, sha256_hex(canonical_json(_plain(raw)))
+
+
+def _read(path: Path, text: str) -> Any:
     try:
         raw = YAML(typ="safe", pure=True).load(text)
-        root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path} line {line} (pack {path.stem}): not valid YAML: {error.problem}.") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path} line 1 (pack {path.stem}): a pack is a mapping of keys.")
-    return raw, root
+    return raw
 
 
 def _plain(value: Any) -> Any:
