@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +88,11 @@ def load_pack(selectors: Path, oem: str, version: str | None = None) -> Pack:
             f"No selector pack {wanted or ''} for '{oem}' in {selectors}: {have}.".replace("  ", " ")
         )
     path = selectors / oem / f"{wanted}.yaml"
-    raw, root = _read(path)
-    _check_filled_in(path, raw, root)
-    try:
-        data = PackData.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigurationError(_sentence(path, raw, root, error)) from error
+    data, digest = _valid(path, path.read_text(encoding="utf-8"))
     if (data.oem, data.version) != (oem, wanted):
         raise ConfigurationError(
             f"{path} says that it is {data.oem} {data.version}: oem and version must be as the path says."
         )
-    digest = sha256_hex(canonical_json(_plain(raw)))
     lock = read_lock(selectors).get(f"{oem}/{wanted}")
     if lock not in (None, digest):
         raise ConfigurationError(
@@ -154,17 +149,33 @@ def json_schema() -> str:
     return json.dumps(PackData.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def _read(path: Path) -> tuple[Any, Node]:
-    text = path.read_text(encoding="utf-8")
+@lru_cache(maxsize=64)
+def _valid(path: Path, text: str) -> tuple[PackData, str]:
+    """What the file says, and its digest. Kept by its text: every session asks, and reading YAML takes its time."""
+    raw = _read(path, text)
+    _check_filled_in(path, raw, text)
+    try:
+        data = PackData.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(path, raw, _nodes(text), error)) from error
+    return data, sha256_hex(canonical_json(_plain(raw)))
+
+
+def _read(path: Path, text: str) -> Any:
     try:
         raw = YAML(typ="safe", pure=True).load(text)
-        root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path} line {line} (pack {path.stem}): not valid YAML: {error.problem}.") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path} line 1 (pack {path.stem}): a pack is a mapping of keys.")
-    return raw, root
+    return raw
+
+
+def _nodes(text: str) -> Node:
+    """The file's nodes, which know their lines."""
+    root: Node = YAML(typ="safe", pure=True).compose(text)
+    return root
 
 
 def unfilled(value: Any, where: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -176,15 +187,15 @@ def unfilled(value: Any, where: tuple[int | str, ...] = ()) -> Iterator[tuple[tu
         yield from unfilled(item, (*where, key))
 
 
-def _check_filled_in(path: Path, raw: Any, root: Node) -> None:
+def _check_filled_in(path: Path, raw: Any, text: str) -> None:
     places = list(unfilled(raw))
     if not places:
         return
     where, wanted = places[0]
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    key = ".".join(map(str, where))
+    line, key = _line(_nodes(text), where), ".".join(map(str, where))
     raise ConfigurationError(
-        f"{path} line {_line(root, where)}, key '{key}' (pack {path.stem}): still to be filled in: {wanted}{more}."
+        f"{path} line {line}, key '{key}' (pack {path.stem}): still to be filled in: {wanted}{more}."
     )
 
 

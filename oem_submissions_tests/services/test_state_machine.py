@@ -39,7 +39,7 @@ CHOSEN = (
     else QUICK
 )
 FINDS_EARLY = 15
-"""The seed of the planted faults. Any finds them, nearly always within 200 examples; this one within ten."""
+"""The seed of the planted faults: it finds each within ten examples. Another may need two hundred, or more."""
 
 pytestmark = pytest.mark.timeout(0)  # the examples are counted, not the seconds
 
