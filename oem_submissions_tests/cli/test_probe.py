@@ -8,25 +8,25 @@ from pathlib import Path
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.portal.packs import versions
 from oem_submissions.simulator.server import Simulator
-from oem_submissions_tests.cli.test_commands import Ended, command
+from oem_submissions_tests.cli.test_commands import Ended, variables, whole_command
 from oem_submissions_tests.portal.parts import SELECTORS
 
-__all__ = ["command"]
+__all__ = ["variables", "whole_command"]
 
 
 def test_a_probe_is_green_or_says_what_changed_and_proposes_the_next_pack(
-    command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
+    whole_command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
 ) -> None:
     with Simulator() as simulator:
         simulator.client.add_account("aurora", "10234", "jdoe", "secret-pw-7", "Lakeside Motors", None)
         secrets = {"USERNAME": "jdoe", "PASSWORD": "secret-pw-7"}
         environment = {f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_{name}": said for name, said in secrets.items()}
         environment["OEM_SUBMISSIONS_PORTAL_URL_AURORA"] = simulator.http_url
-        green = command("probe", "aurora", "--dealer", "10234", "--json", **environment)
+        green = whole_command("probe", "aurora", "--dealer", "10234", "--json", **environment)
         assert (green.code, green.document["red"], green.document["changes"]) == (0, False, [])
         assert green.document["stopped"] == {"warranty": "there is no claim to try it with"}
         simulator.client.set_fault("aurora", "renamed_label")
-        red = command("probe", "aurora", "--dealer", "10234", "--propose", COLUMNS="200", **environment)
+        red = whole_command("probe", "aurora", "--dealer", "10234", "--propose", COLUMNS="200", **environment)
         assert simulator.client.truth("aurora")["submit_posts"] == 0
     assert (red.code, red.out) == (1, "")
     assert "warranty, page form" in red.err

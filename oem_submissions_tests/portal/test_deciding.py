@@ -12,10 +12,9 @@ from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.capture import filled_in
-from oem_submissions.portal.contracts import compare
 from oem_submissions.portal.locators import ByLabel, ByTestId
 from oem_submissions.portal.references import Anchored, decide, luhn
-from oem_submissions.portal.schema import Contract, Control, ReferenceRule
+from oem_submissions.portal.schema import ReferenceRule
 
 RULE = ReferenceRule(
     find=ByLabel(label="a"), witness=ByTestId(testid="b"), kind="number", pattern=r"\b(?P<reference>[A-Z]{2}\d{4})\b"
@@ -59,49 +58,6 @@ def test_a_wrong_check_digit_is_suspect() -> None:
     found = decide(rule, Anchored(("4400128870",), ("4400128870",)), (), lambda value: True)
     assert isinstance(found, Unknown)
     assert (luhn("7310042176"), luhn("4400128870"), luhn("ABC")) == (True, False, False)
-
-
-def control(name: str, *, required: bool = False, kind: str = "text", label: str = "") -> dict[str, Any]:
-    return {"name": name, "tag": "input", "type": kind, "required": required, "label": label}
-
-
-CONTRACT = Contract(
-    scope=ByLabel(label="form"),
-    method="POST",
-    action="/claims",
-    controls=(Control(name="vin", tag="input", type="text"), Control(name="ro", tag="input", type="text")),
-)
-
-
-@pytest.mark.parametrize(
-    ("controls", "breaking", "harmless"),
-    [
-        ([control("vin"), control("ro")], (), ()),
-        ([control("ro"), control("vin")], (), ()),
-        ([control("vin", label="VIN"), control("fuel", required=True, label="Fuel type"), control("ro")],
-         ("there is a new required field 'Fuel type' after 'VIN'",), ()),
-        ([control("vin"), control("ro"), control("x", kind="hidden")],
-         ("there is a new hidden input 'x' after 'ro'",), ()),
-        ([control("vin"), control("ro"), control("note", label="Note")], (),
-         ("there is a new optional field 'Note' after 'ro'",)),
-        ([control("vin")], ("the input text 'ro' is gone",), ()),
-        ([control("vin", required=True), control("ro")], ("'vin' is required now",), ()),
-    ],
-)  # fmt: skip
-def test_a_form_is_compared_with_its_contract_in_words(
-    controls: list[dict[str, Any]], breaking: tuple[str, ...], harmless: tuple[str, ...]
-) -> None:
-    found = {"method": "POST", "action": "http://oem/claims", "controls": controls}
-    differences = compare(CONTRACT, found)
-    assert (differences.breaking, differences.harmless) == (breaking, harmless)
-
-
-def test_a_form_that_goes_elsewhere_breaks_its_contract() -> None:
-    found = {"method": "GET", "action": "http://oem/elsewhere", "controls": [control("vin"), control("ro")]}
-    assert compare(CONTRACT, found).breaking == (
-        "the form's method is GET, not POST",
-        "the form goes to /elsewhere",
-    )
 
 
 def test_playwrights_own_headless_shell_comes_first_then_the_systems(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.breaking import free_account
 from oem_submissions.services.dead_letters import dead_letters, redrive
 from oem_submissions.services.queue import work_to_enqueue
+from oem_submissions.services.release import declare_live
 from oem_submissions.services.submit import Partition, TryAgain
-from oem_submissions_tests.making import new_claim
+from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import let_pass, run
 
@@ -40,7 +41,13 @@ def due(ledger: Ledger) -> list[DueWork]:
     """What is enqueued once the CRM knows how things stand."""
     for claim in ledger.untold():
         ledger.synced(claim, None, "sync")
-    return work_to_enqueue(ledger, "aurora", ())
+    return queue(ledger, "aurora")
+
+
+def queue(ledger: Ledger, oem: str) -> list[DueWork]:
+    """What is enqueued while the release gate is open."""
+    declare_live(ledger, oem, PINS, "test", "what is tested here is not the gate")
+    return work_to_enqueue(ledger, oem, ledger.releases(oem), ())
 
 
 def states(found: list[Claim]) -> list[State]:
@@ -162,7 +169,7 @@ def test_an_open_breaker_holds_up_no_other_oem_and_no_looks(ledger: Ledger) -> N
     portal.lose_reply = False
     opened(ledger, portal)
     ledger.add_claim(new_claim(20, oem="borealis"))
-    assert [work.oem for work in work_to_enqueue(ledger, "borealis", ())] == ["borealis"]
+    assert [work.oem for work in queue(ledger, "borealis")] == ["borealis"]
     assert ledger.claim_of_record("aurora", "REC0009").state is State.CONFIRMED  # type: ignore[union-attr]
 
 
