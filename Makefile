@@ -4,7 +4,7 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 BENCH_ARGS ?=
 UP_ARGS ?=
 
@@ -30,7 +30,7 @@ up: $(BROWSER) ## the stack for real use; UP_ARGS="--simulate"
 	@$(BIN)/oem-submissions up $(UP_ARGS)
 
 test: $(BROWSER) ## every test of every tier; TEST_ARGS="-k evidence"
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 bench: $(BROWSER) ## what things cost, as a table; BENCH_ARGS="--json"
 	@$(BIN)/python -m oem_submissions_tests.bench $(BENCH_ARGS)
