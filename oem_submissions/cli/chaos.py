@@ -126,7 +126,7 @@ def run_chaos(minutes: float, seed: int, home: Path) -> dict[str, Any]:
     extra[f"{PREFIX}SELECTORS"] = str(_impatient_packs(home))
     # Not the usual ports: they are somebody's, or another run takes them at the same moment.
     (home / "ports.json").write_text(json.dumps({name: free_port(0) for name in ("dagster", "desk")}))
-    with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra) as demo:
+    with running_demo(read_settings({f"{PREFIX}HOME": str(home)}), seed, None, extra, pilots=False) as demo:
         for oem, rules in ADAPTERS.items():  # what is tried here is not the gate
             pins = Pins(rules.digest, *demo.services.released_packs(oem)[-1])
             declare_live(demo.ledger, oem, pins, "chaos", "Everybody files, through every fault.")
@@ -280,7 +280,7 @@ class Chaos:
             return
         self._fed = self._elapsed()
         self._batches += 1
-        records = seed_claims(self._seed * 1000 + self._batches, datetime.now(UTC).date())
+        records = seed_claims(self._seed * 1000 + self._batches, datetime.now(UTC).date(), pilots=False)
         named = [(key_of(r["claim_type"], r["dealer"], r["payload"]), r) for r in records]
         new = [(key, record) for key, record in named if key not in self._keys]  # chance may make a claim twice
         self._keys.update(key for key, _ in new)

@@ -67,11 +67,11 @@ class Demo:
 
 @contextmanager
 def running_demo(
-    settings: Settings, seed: int, fault: str | None, extra: Mapping[str, str] | None = None
+    settings: Settings, seed: int, fault: str | None, extra: Mapping[str, str] | None = None, pilots: bool = True
 ) -> Iterator[Demo]:
     """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed.
 
-    `extra` joins the environment of every process.
+    `extra` joins the environment of every process; `pilots`: whether there are claims for the gate's five runs.
     """
     with simulator(settings.home / "simulator", settings.home / "logs") as simulated:
         http = simulated.addresses["http"]
@@ -79,7 +79,7 @@ def running_demo(
         environment = {**simulated_environment(simulated.addresses, seed), **(extra or {})}
         for account in accounts(seed):
             portals.add_account(**account)
-        records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date())))
+        records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date(), pilots)))
         if fault is not None:
             _require_fault(portals, fault)
         with running_stack(settings, environment) as up:

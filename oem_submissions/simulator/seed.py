@@ -40,8 +40,10 @@ _PERIOD_DAYS = {"aurora": 1, "borealis": 7, "cascade": 1}
 Records = list[samples.Made]
 
 
-def seed_claims(seed: int, today: date) -> list[dict[str, Any]]:
-    """Due records for `PUT /admin/crm/records`: two or three for each dealer, five for each pilot dealer.
+def seed_claims(seed: int, today: date, pilots: bool = True) -> list[dict[str, Any]]:
+    """Due records for `PUT /admin/crm/records`: two or three for each dealer, but five for each pilot dealer.
+
+    Without `pilots` they are dealers like the others.
 
     Each has name, oem, dealer, claim_type, due_on, payload, files (name, kind, content in base64). What they say
     follows from the seed alone.
@@ -49,12 +51,13 @@ def seed_claims(seed: int, today: date) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     makers = {"aurora": _warranty, "borealis": _coop, "cascade": _deliveries}
     for oem, dealers in _DEALERS.items():
-        records += pilot_claims(oem, seed, today)
-        for number, (dealer, _) in enumerate(dealers[1:]):
+        records += pilot_claims(oem, seed, today) if pilots else []
+        for number, (dealer, _) in enumerate(dealers):
+            if number == 0 and pilots:
+                continue
             chance = random.Random(f"{seed}:{oem}:{dealer}:claims")
-            made = makers[oem](chance, dealer, today, number == 0)
-            due = [today - timedelta(days=chance.choice((0, 0, 0, 1))) for _ in made]
-            records += _records(seed, oem, dealer, made, due)
+            made = makers[oem](chance, dealer, today, number == 1)
+            records += _records(seed, oem, dealer, made, [today] * len(made))
     return records
 
 
