@@ -17,9 +17,18 @@ from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport, probe_picture_key
 from oem_submissions.domain.evidence import Artifact
 from oem_submissions.domain.failures import SubmissionError
-from oem_submissions.domain.records import AlertKind, Claim, Lease, NewAlert
+from oem_submissions.domain.records import AlertKind, Claim, Lease, NewAlert, Pins
 from oem_submissions.domain.states import FILED, State
-from oem_submissions.ports import Account, EvidenceStore, EvidenceUnavailable, Ledger, Portal, Secrets, Submission
+from oem_submissions.ports import (
+    Account,
+    EvidenceStore,
+    EvidenceUnavailable,
+    Ledger,
+    Portal,
+    PortalSession,
+    Secrets,
+    Submission,
+)
 from oem_submissions.services.breaking import refuse_account, require_account
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.release import probe_key
@@ -55,15 +64,9 @@ def probe_account(work: ProbeWork) -> ProbeRecord:
         for lost in ledger.recover(lease):
             _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
         require_account(work.oem, work.dealer, ledger)
-        samples, account, began = samples_of(work), work.account(), time.monotonic()
-        with work.portal.session(account) as session:
-            report = session.probe(samples)
-        seconds = time.monotonic() - began
-        pins = work.portal.pins
-        record = ledger.note_probe(work.oem, work.dealer, pins, work.run_id, work.worker, seconds, report)
-        _tell(record, report, lease, ledger)
-    _keep_pictures(record, report.artifacts, work.evidence)
-    return record
+        samples = samples_of(work)
+        with work.portal.session(work.account()) as session:
+            return _walk(session, samples, work.portal.pins, lease, ledger, work.evidence)
 
 
 def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
@@ -76,18 +79,31 @@ def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
     if not ready or not work.gate.probe_is_due(lease.oem, pins):
         return True
     first = {claim.claim_type: claim for claim in reversed(ready)}
-    began = time.monotonic()
     try:
         samples = [submission_of(claim, work) for claim in first.values()]
     except SubmissionError:
         return True  # the claim's own trouble: its attempt says so
-    report = work.session.probe(samples)
-    seconds = time.monotonic() - began
-    record = work.ledger.note_probe(lease.oem, lease.dealer, pins, lease.run_id, lease.worker, seconds, report)
-    _tell(record, report, lease, work.ledger)
-    _keep_pictures(record, report.artifacts, work.evidence)
+    record = _walk(work.session, samples, pins, lease, work.ledger, work.evidence)
     work.gate.probed(record)
     return not record.breaks_contract
+
+
+def _walk(
+    session: PortalSession,
+    samples: Sequence[Submission],
+    pins: Pins,
+    lease: Lease,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+) -> ProbeRecord:
+    """Probe, note what was found, tell people, keep the pictures."""
+    began = time.monotonic()
+    report = session.probe(samples)
+    seconds = time.monotonic() - began
+    record = ledger.note_probe(lease.oem, lease.dealer, pins, lease.run_id, lease.worker, seconds, report)
+    _tell(record, report, lease, ledger)
+    _keep_pictures(record, report.artifacts, evidence)
+    return record
 
 
 def dealer_to_probe(oem: str, ledger: Ledger, secrets: Secrets) -> str | None:

@@ -103,14 +103,14 @@ class World:
 
     def tick(self) -> list[str]:
         """One look of the release gate's sensor; the dealers whose runs it asks for."""
-        tick = sensor_tick(self, "release_gate", self.cursor)  # type: ignore[arg-type]
+        tick = sensor_tick(self, "release_gate", self.cursor)
         self.cursor = tick.cursor or self.cursor
         self.shown += tick.asset_events
         return [request.tags["dealer"] for request in tick.run_requests]
 
     def breaker_probes(self) -> list[str]:
         """One look of the sensor that tries a portal again whose breaker is open."""
-        tick = sensor_tick(self, "breaker_probes")  # type: ignore[arg-type]
+        tick = sensor_tick(self, "breaker_probes")
         return [request.tags["dealer"] for request in tick.run_requests]
 
     def run(self, partition: Partition, seconds: float = SETTLED) -> str:

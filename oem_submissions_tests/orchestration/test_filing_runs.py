@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from dagster import (
@@ -37,7 +37,7 @@ from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailable, Portal
 from oem_submissions.services.release import declare_live
-from oem_submissions.settings import read_settings
+from oem_submissions.settings import Settings, read_settings
 from oem_submissions_tests.making import PINS, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import expire_leases, let_pass
@@ -65,6 +65,15 @@ class OnePortal:
 
     def portal(self, oem: str, pack_version: str | None = None) -> Portal:
         return self.only
+
+
+class Scheduled(Protocol):
+    """What a sensor's tick needs of a test's world."""
+
+    defs: Definitions
+    instance: DagsterInstance
+    settings: Settings
+    parts: dict[str, Any]
 
 
 class ForgetfulCrm(MemoryCrm):
@@ -461,7 +470,7 @@ def test_an_enqueue_request_becomes_runs_once(everything: Everything) -> None:
     assert sensor_tick(everything, "enqueue_requests", first.cursor).skip_message == "Nobody asked."
 
 
-def sensor_tick(everything: Everything, name: str, cursor: str | None = None) -> Any:
+def sensor_tick(everything: Scheduled, name: str, cursor: str | None = None) -> Any:
     """One evaluation of a sensor."""
     sensor = everything.defs.resolve_sensor_def(name)
     with (

@@ -26,6 +26,7 @@ from oem_submissions.domain.contracts import Change, ProbedPage, ProbeReport, Se
 from oem_submissions.domain.releases import Cause, ReleaseState
 from oem_submissions.domain.states import State
 from oem_submissions.ledger.store import Ledger
+from oem_submissions.services.breaking import close
 from oem_submissions.services.release import follow_probe, suspend
 from oem_submissions_tests.making import PINS
 from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything, sensor_tick
@@ -91,7 +92,7 @@ def test_after_a_run_that_was_not_clean_it_is_the_schedules_turn(gated: Gated) -
     gated.tick()
     gated.portal.failures = [BROKEN]
     gated.run()
-    gated.ledger.move_breaker(gated.ledger.breaker(OEM), "closed", "test")  # type: ignore[arg-type]
+    close(gated.ledger.breaker(OEM), "test", gated.ledger)
     gated.add(2, dealer="10234")
     gated.take_in()
     assert not gated.tick().run_requests

@@ -25,6 +25,7 @@ from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services import release as gate
 from oem_submissions.services.bound import Services
+from oem_submissions.services.breaking import close
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.release_report import ReleaseReport, release_report
 from oem_submissions.services.submit import Partition, TryAgain
@@ -388,7 +389,7 @@ def test_failures_above_the_service_level_suspend_it_until_a_person_resumes_it(w
     for _ in range(3):
         world.portal.failures = [BROKEN]
         world.run(world.come_due(OTHERS[0]))
-        world.ledger.move_breaker(world.ledger.breaker("aurora"), "closed", "test")  # type: ignore[arg-type]
+        close(world.ledger.breaker("aurora"), "test", world.ledger)
     assert (world.state, world.report.drift.success.alarm) == (ReleaseState.SUSPENDED, True)
     assert "release_suspended" in world.alerts()
     gate.resume(world.ledger, world.release("v0001"), Cause.PERSON, "Ann", "Ann: the portal was mended")
