@@ -308,6 +308,14 @@ class EvidenceMissing(Exception):
     """The store has nothing under the key."""
 
 
+class EvidenceErased(EvidenceMissing):
+    """Personal data whose key was deleted: the bytes can't be read any more, by anybody, and that is on purpose."""
+
+
+class EvidenceLocked(Exception):
+    """The key is under retention or a legal hold: nothing was deleted."""
+
+
 class EvidenceUnavailable(Exception):
     """The store can't be reached, or its disk is full."""
 
@@ -325,6 +333,26 @@ class EvidenceStore(Protocol):
 
     def keys(self, prefix: str) -> list[str]:
         """Every key that begins with `prefix`, sorted."""
+        ...
+
+
+class SigningUnavailable(Exception):
+    """The signing key can't be used: missing, unsafe, or its service is not reachable. Nothing was signed."""
+
+
+class Signer(Protocol):
+    """Signs evidence with one P-256 key. Two signatures of the same bytes may differ; both verify."""
+
+    @property
+    def public_key_pem(self) -> bytes:
+        """The public half, as PEM (SubjectPublicKeyInfo, RFC 5480): what auditors are given."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """An ECDSA signature over SHA-256, DER (as `openssl dgst -sha256 -verify` takes it).
+
+        Raises `SigningUnavailable`.
+        """
         ...
 
 

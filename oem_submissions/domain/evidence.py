@@ -24,11 +24,16 @@ RECONCILED = "reconciled.json"
 POST_CONFIRM_MHTML = "post_confirm.mhtml.gz"
 POST_CONFIRM_ARIA = "post_confirm.aria.yml"
 INDEX = "index.html"
+PERSONAL_READBACK = "personal_readback.json"
+PERSONAL_PAGE = "personal_page.mhtml.gz"
 
 BUNDLED = frozenset(
     {PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA}
 )
 """The captured pieces that a bundle may hold; it adds `SUBMISSION` and `INDEX` of its own."""
+
+PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE})
+"""The captured pieces that hold personal data: kept apart, encrypted under the claim's own key, never in a bundle."""
 
 _CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
@@ -80,8 +85,9 @@ def check_key(key: str) -> None:
 
 
 def artifact_key(claim_id: str, attempt_id: int, name: str) -> str:
-    """Where the store keeps one captured piece of evidence."""
-    return f"artifacts/{claim_id}/{attempt_id}/{name}"
+    """Where the store keeps one captured piece of evidence; what is personal is kept apart."""
+    folder = "personal" if name in PERSONAL else "artifacts"
+    return f"{folder}/{claim_id}/{attempt_id}/{name}"
 
 
 def attachment_key(claim_id: str, sha256: str) -> str:
