@@ -14,13 +14,16 @@ from typing import Any, Protocol
 
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.checkpoints import Proof
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
+from oem_submissions.domain.evidence_log import KeptCheckpoint, KeptStamp, LogEntry, NoteOf, Stamp
 from oem_submissions.domain.gate import FilingRun
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
+from oem_submissions.domain.merkle import Place
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
 from oem_submissions.domain.polling import DuePoll, HistoryRead
 from oem_submissions.domain.reasons import ReasonCode
@@ -386,6 +389,10 @@ class LedgerUnavailable(Exception):
     """
 
 
+class EvidenceLogBroken(Exception):
+    """The evidence log in the ledger contradicts its own checkpoints: one sentence. Nothing was appended."""
+
+
 class ReferenceTaken(Exception):
     """Another claim of this OEM already holds the reference."""
 
@@ -465,6 +472,22 @@ class Ledger(Protocol):
     # after the filing
     def sealed(self, claim: Claim, run_id: str, digest: str, actor: str) -> Claim: ...
     def synced(self, claim: Claim, run_id: str | None, actor: str) -> Claim: ...
+
+    # the evidence log
+    def logged(self, bundle_digest: str) -> LogEntry | None: ...
+    def append_to_log(
+        self, claim_id: str, bundle_digest: str, signature: bytes, key_fingerprint: str, note_of: NoteOf
+    ) -> LogEntry: ...
+    def log_proof(self, index: int, size: int) -> Proof: ...
+    def log_consistency(self, old: int, new: int) -> list[bytes]: ...
+    def log_page(self, first: int, last: int) -> tuple[list[LogEntry], list[KeptCheckpoint], dict[Place, bytes]]: ...
+    def log_size(self) -> int: ...
+    def newest_checkpoint(self) -> KeptCheckpoint | None: ...
+    def checkpoint(self, size: int) -> KeptCheckpoint | None: ...
+    def unlogged(self) -> list[tuple[str, str]]: ...
+    def sealed_digests(self, claim_ids: Sequence[str]) -> dict[str, str | None]: ...
+    def keep_stamp(self, size: int, stamp: Stamp) -> None: ...
+    def stamps(self, limit: int | None = None) -> list[KeptStamp]: ...
 
     # breakers and alerts
     def breaker(self, oem: str, dealer: str | None = None) -> Breaker: ...

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Sequence,
     Table,
@@ -424,6 +425,54 @@ probes = Table(
 )
 """Append-only: every walk through a portal that sent nothing, and what was not as the pack says."""
 
+evidence_log = Table(
+    "evidence_log",
+    metadata,
+    # Contiguous from 0: the next one is the newest checkpoint's size.
+    Column("leaf", BigInteger, primary_key=True, autoincrement=False),
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), nullable=False, index=True),
+    Column("bundle_digest", Text, nullable=False, unique=True),
+    # Of the bundle's tag manifest, DER.
+    Column("signature", LargeBinary, nullable=False),
+    Column("key_fingerprint", Text, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+"""Append-only: the leaves of the Merkle log, one per bundle. `domain.checkpoints.leaf_of` says what a leaf is."""
+
+evidence_log_nodes = Table(
+    "evidence_log_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""Append-only: the complete subtrees of the Merkle log; those of level 0 are the leaf hashes."""
+
+evidence_checkpoints = Table(
+    "evidence_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    # The signed note, verbatim: bundles and stamps hold it.
+    Column("note", Text, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+"""Append-only: the signed head of the Merkle log after each leaf."""
+
+evidence_stamps = Table(
+    "evidence_stamps",
+    metadata,
+    Column("stamp_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("size", BigInteger, ForeignKey("evidence_checkpoints.size"), nullable=False, index=True),
+    # The whole RFC 3161 response, DER.
+    Column("response", LargeBinary, nullable=False),
+    Column("authority", Text, nullable=False),
+    # The authority's time.
+    Column("stamped_at", _Moment, nullable=False),
+    Column("at", _Moment, nullable=False),
+)
+"""Append-only: RFC 3161 time-stamps of checkpoints."""
+
 APPEND_ONLY = (
     events,
     lease_log,
@@ -439,4 +488,8 @@ APPEND_ONLY = (
     sweeps,
     sweep_findings,
     probes,
+    evidence_log,
+    evidence_log_nodes,
+    evidence_checkpoints,
+    evidence_stamps,
 )
