@@ -379,6 +379,14 @@ class Bundler(Protocol):
         ...
 
 
+class Completer(Protocol):
+    """Makes of a bundle what is stored: with its signature and log proof."""
+
+    def __call__(self, bundle: Bundle, claim_id: str, signature: bytes, proof: str) -> bytes:
+        """The zip; the same bytes for the same four."""
+        ...
+
+
 # --- ledger ------------------------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PREFIX = "OEM_SUBMISSIONS_"
+KMS = "awskms:"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -34,6 +37,14 @@ class Settings:
     """A CA file to trust beside the usual ones, for a CRM with a private certificate."""
     portal_urls: Mapping[str, str] = field(default_factory=dict)
     """By OEM."""
+    signing_key: str = ""
+    """What evidence is signed with: a path, or `awskms:` and a key's id, ARN or alias; empty: a key below `home`."""
+    log_origin: str = "localhost/evidence-log"
+    """The evidence log's name, for ever: a new setting changes a log that has begun no more."""
+    tsa_url: str | None = None
+    """The RFC 3161 time-stamp authority, http or https; None: checkpoints are not stamped."""
+    tsa_ca: Path | None = None
+    """The certificates, PEM, that its answers must lead to."""
     lease_seconds: float = 60.0
     click_seconds: float = 20.0
     """From arming to the submit request's leaving, at the longest: arming checks that the lease outlives it."""
@@ -58,6 +69,18 @@ class Settings:
     def evidence(self) -> Path:
         """The evidence store's folder."""
         return self.home / "evidence"
+
+    @property
+    def keys(self) -> Path:
+        """Where this installation's keys are, and the public keys that it trusts (`*.pub.pem`)."""
+        return self.signing_key_path.parent if self.signing_key_path else self.home / "keys"
+
+    @property
+    def signing_key_path(self) -> Path | None:
+        """The signing key's file; None when it is one of AWS KMS."""
+        if self.signing_key.startswith(KMS):
+            return None
+        return Path(self.signing_key) if self.signing_key else self.home / "keys" / "evidence-signing.pem"
 
     @property
     def postgres(self) -> Path:
@@ -85,6 +108,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             f"{PREFIX}CLICK_SECONDS is {click:g}; "
             f"it should be less than three quarters of {PREFIX}LEASE_SECONDS, {lease:g}."
         )
+    tsa_url, tsa_ca = env.get(f"{PREFIX}TSA_URL") or None, env.get(f"{PREFIX}TSA_CA")
+    if tsa_url and not tsa_ca:
+        raise SettingsError(
+            f"{PREFIX}TSA_CA is not set; it should be a file with the certificates, PEM, that the answers of"
+            f" {PREFIX}TSA_URL must lead to."
+        )
     return Settings(
         home=home,
         selectors=Path(env.get(f"{PREFIX}SELECTORS", PROJECT / "selectors")).resolve(),
@@ -94,6 +123,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         crm_url=env.get(f"{PREFIX}CRM_URL") or None,
         crm_ca=Path(ca) if ca else None,
         portal_urls=portals,
+        signing_key=env.get(f"{PREFIX}SIGNING_KEY", ""),
+        log_origin=_origin(env),
+        tsa_url=tsa_url,
+        tsa_ca=Path(tsa_ca) if tsa_ca else None,
         lease_seconds=lease,
         click_seconds=click,
         attempts_budget=int(_number(env, "ATTEMPTS_BUDGET", 3, least=1)),
@@ -106,6 +139,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),
     )
+
+
+def _origin(env: Mapping[str, str]) -> str:
+    """As C2SP wants it: a URL without its scheme; the desk's host when it is not set."""
+    host = urlsplit(env.get(f"{PREFIX}DESK_URL", "")).hostname or "localhost"
+    origin = env.get(f"{PREFIX}LOG_ORIGIN") or f"{host}/evidence-log"
+    if not re.fullmatch(r"[^\s+]{1,200}", origin) or not origin.isprintable():
+        raise SettingsError(
+            f"{PREFIX}LOG_ORIGIN is '{origin}'; it should be like desk.example.com/evidence-log, without space or plus."
+        )
+    return origin
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
-from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.bundle import build_bundle, complete_bundle
+from oem_submissions.evidence.signing import PUBLIC_KEYS, KmsSigner, LocalSigner, TrustedKeys, public_key
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
@@ -20,10 +24,12 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
+from oem_submissions.ports import Signer, SigningUnavailable
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.release import LedgerGate
-from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
+from oem_submissions.services.seal import Notary
+from oem_submissions.settings import KMS, EnvironmentSecrets, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from dagster import Definitions
@@ -50,6 +56,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
         bundle=part("bundle", lambda: build_bundle),
+        notary=part("notary", lambda: Notary(signer(settings), settings.log_origin, complete_bundle)),
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )
@@ -69,6 +76,43 @@ def browser_runtime(settings: Settings, run_id: str | None = None) -> BrowserRun
 def database_url(settings: Settings) -> str:
     """The ledger's database: the one that is set, or the embedded one, started if need be."""
     return settings.database_url or EmbeddedPostgres(settings.postgres).url("oem_submissions")
+
+
+def signer(settings: Settings) -> Signer:
+    """What signs evidence; it is reached when it is first needed."""
+    if settings.signing_key_path is not None:
+        return LocalSigner(settings.signing_key_path)
+    return _kms_signer(settings.signing_key.removeprefix(KMS))
+
+
+@cache
+def _kms_signer(key_id: str) -> KmsSigner:
+    """One per process, so that the public key is asked for once."""
+    import boto3  # here: it takes a while to import, and most commands don't sign
+    from botocore.config import Config
+
+    # While a checkpoint is signed nobody else can log a bundle: this may not take long.
+    patience = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+    try:
+        return KmsSigner(key_id, boto3.client("kms", config=patience))
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS KMS can't be used with this configuration: {error}") from error
+
+
+def trusted_keys(settings: Settings, files: Sequence[Path] = ()) -> TrustedKeys:
+    """Whose signatures count: the keys in the files, or else this installation's own, the one of now and those before.
+
+    Raises `SettingsError` for a file that is no such key, `SigningUnavailable` when KMS does not say what its key is.
+    """
+    own = settings.signing_key_path
+    asked = not files and (own is None or own.exists())  # asking for a key that is not there yet would make it
+    pems = [signer(settings).public_key_pem] if asked else []
+    for path in files or sorted(settings.keys.glob(PUBLIC_KEYS)):
+        try:
+            pems.append(public_key(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{path} can't be used to verify: {getattr(error, 'strerror', 0) or error}") from error
+    return TrustedKeys(pems)
 
 
 def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:
@@ -106,9 +150,14 @@ def definitions(settings: Settings | None = None, **overrides: Any) -> Definitio
                 yield built
 
     resource = ResourceDefinition(services)
-    return all_definitions(overrides.get("adapters", ADAPTERS), resource, bundle_problems, settings)
+    problems = partial(bundle_problems, settings)
+    return all_definitions(overrides.get("adapters", ADAPTERS), resource, problems, settings)
 
 
-def bundle_problems(bundle: bytes) -> Sequence[str]:
-    """What is wrong with a stored bundle, a sentence each."""
-    return [str(finding) for finding in verify_bundle(bundle).findings]
+def bundle_problems(settings: Settings, bundle: bytes) -> Sequence[str]:
+    """What is wrong with a stored bundle, by this installation's keys, a sentence each."""
+    try:
+        keys = trusted_keys(settings)
+    except SigningUnavailable as error:
+        return [f"The bundle's signature can't be checked: {error}"]
+    return [str(finding) for finding in verify_bundle(bundle, keys=keys).findings]

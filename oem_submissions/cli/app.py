@@ -24,7 +24,7 @@ from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
-from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, print_json, require_known, show_rows
+from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.cli.new_oem import new_oem
@@ -389,9 +389,10 @@ def conformance(
 
 
 @app.command()
-def verify(what: str, as_json: AsJson = False) -> None:
+def verify(what: str, key: Keys = None, as_json: AsJson = False) -> None:
     """Verify a bundle offline (a zip, or its unpacked folder), or the sealed bundle of a claim."""
-    verification = verify_bundle(Path(what) if Path(what).exists() else _bundle_of(what))
+    keys = wiring.trusted_keys(read_settings(), key or ())
+    verification = verify_bundle(Path(what) if Path(what).exists() else _bundle_of(what), keys=keys)
     if as_json:
         print_json(
             {
@@ -401,7 +402,7 @@ def verify(what: str, as_json: AsJson = False) -> None:
             }
         )
     elif verification.ok:
-        terminal.print(f"[green]✓[/] The bundle is whole and unchanged. Digest {verification.digest}")
+        terminal.print(f"[green]✓[/] The bundle is whole, signed and in the log. Digest {verification.digest}")
     for finding in verification.findings if not as_json else ():
         terminal.print(f"✗ {finding}", style="red", markup=False)
     if not verification.ok:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,10 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.settings import Settings, read_settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Keys = Annotated[
+    list[Path] | None,
+    typer.Option("--key", help="A public key (PEM) to trust, instead of this installation's; may be repeated."),
+]
 OnlyOem = Annotated[str | None, typer.Option("--oem", help="Only this OEM.")]
 OnlyReason = Annotated[ReasonCode | None, typer.Option("--reason", help="Only this reason code.", metavar="REASON")]
 

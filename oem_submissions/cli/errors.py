@@ -10,7 +10,14 @@ import typer
 from rich.console import Console
 
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, SubmissionError
-from oem_submissions.ports import CrmUnavailable, EvidenceMissing, EvidenceUnavailable, LedgerUnavailable
+from oem_submissions.ports import (
+    CrmUnavailable,
+    EvidenceLogBroken,
+    EvidenceMissing,
+    EvidenceUnavailable,
+    LedgerUnavailable,
+    SigningUnavailable,
+)
 from oem_submissions.services.review import VerdictRefused
 from oem_submissions.settings import SettingsError
 
@@ -31,8 +38,15 @@ class NotSo(Exception):
     """The thing asked for is not so: one sentence."""
 
 
-_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing)
-_PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
+_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing, EvidenceLogBroken)
+_PART_MISSING = (
+    ConfigurationError,
+    SettingsError,
+    LedgerUnavailable,
+    CrmUnavailable,
+    EvidenceUnavailable,
+    SigningUnavailable,
+)
 
 
 def run_saying_errors(command: Callable[[], object], debug: bool) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from oem_submissions import wiring
 from oem_submissions.conformance.endings import Ending, Seen, in_words, misfit
 from oem_submissions.conformance.trial import RESTS, Trial
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, bundle_key
@@ -88,7 +89,8 @@ def _unproven(trial: Trial, claim: Claim, filings: list[dict[str, Any]]) -> Iter
         yield f"Claim {claim.claim_id} is confirmed under {claim.reference}; the portal gave it {numbers}."
     assert claim.bundle_digest is not None, "the ledger has no SYNCED claim without a bundle"
     bundle = trial.stage.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest))
-    yield from (str(finding) for finding in verify_bundle(bundle, claim.bundle_digest).findings)
+    keys = wiring.trusted_keys(trial.stage.settings)
+    yield from (str(finding) for finding in verify_bundle(bundle, claim.bundle_digest, keys).findings)
     kept = {artifact.name for artifact in trial.stage.ledger.artifacts(claim.claim_id)}
     for name in (PRE_SUBMIT, POST_CONFIRM):
         if name not in kept:

@@ -100,6 +100,11 @@ def bundle_key(claim_id: str, digest: str) -> str:
     return f"bundles/{claim_id}/{digest}.zip"
 
 
+def public_key_key(key_fingerprint: str) -> str:
+    """Where the store keeps a public key that signed bundles: for people to find, never for trust."""
+    return f"keys/{key_fingerprint}.pem"
+
+
 # --- the bundle --------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +165,10 @@ class Bundle:
 
     digest: str
     """Hex SHA-256 of `tagmanifest-sha256.txt`: covers everything but the later signature and log proof."""
+    tag_manifest: bytes = field(repr=False)
+    """`tagmanifest-sha256.txt` itself: what is signed."""
     zip_bytes: bytes = field(repr=False)
+    """Without signature and log proof: those are added when it is stored."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Builds the evidence bundle of a claim: a BagIt bag (RFC 8493) in a stored zip, the same bytes for the same inputs.
 
 Sealing again after a crash therefore gives the same digest, and the write-once store takes it as done. Nothing here
-reads a clock, a file or a network; signing and the log come after, and are not covered by the digest.
+reads a clock, a file or a network. Signature and log proof are made elsewhere, from the finished bag, and the digest
+does not cover them: `complete_bundle` only adds them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ FORMAT = "oem-submissions bundle 1"
 BAGIT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
+SIGNATURE = "tagmanifest-sha256.txt.sig"
+PROOF = "proof.tlog-proof"
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -64,7 +67,17 @@ def build_bundle(facts: BundleFacts, artifacts: Mapping[str, bytes]) -> Bundle:
         MANIFEST: _manifest(files),
     }
     tag_manifest = _manifest(tags)
-    return Bundle(sha256_hex(tag_manifest), _zip(facts.claim_id, {**files, **tags, TAG_MANIFEST: tag_manifest}))
+    zipped = _zip(facts.claim_id, {**files, **tags, TAG_MANIFEST: tag_manifest})
+    return Bundle(sha256_hex(tag_manifest), tag_manifest, zipped)
+
+
+def complete_bundle(bundle: Bundle, claim_id: str, signature: bytes, proof: str) -> bytes:
+    """The bundle as it is stored: with its signature and its log proof, the same bytes for the same ones."""
+    buffer = io.BytesIO(bundle.zip_bytes)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        _add(archive, f"{claim_id}/{PROOF}", proof.encode())
+        _add(archive, f"{claim_id}/{SIGNATURE}", signature)
+    return buffer.getvalue()
 
 
 def submission_json(facts: BundleFacts, names: list[str]) -> bytes:
@@ -139,8 +152,12 @@ def _zip(folder: str, files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in sorted(files.items()):
-            entry = zipfile.ZipInfo(f"{folder}/{name}", _ZIP_TIME)
-            entry.create_system = 3  # Unix, wherever this runs: the mode below is read by it
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, data)
+            _add(archive, f"{folder}/{name}", data)
     return buffer.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _ZIP_TIME)
+    entry.create_system = 3  # Unix, wherever this runs: the mode below is read by it
+    entry.external_attr = 0o100644 << 16
+    archive.writestr(entry, data)

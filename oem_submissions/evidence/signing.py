@@ -152,19 +152,18 @@ def keep_public_key(folder: Path, pem: bytes) -> None:
         raise SigningUnavailable(f"The public key can't be kept in {folder}: {error.strerror or error}.") from error
 
 
-def public_keys_in(folder: Path) -> list[bytes]:
-    """The public keys that are kept in a folder of keys."""
-    return [path.read_bytes() for path in sorted(folder.glob(PUBLIC_KEYS))]
+def public_key(pem: bytes) -> bytes:
+    """The same key, plainly written. Raises `ValueError` when it is none to trust: the end of a sentence."""
+    return _pem(_public_key(pem))
 
 
 def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
-    """Raises `ValueError` with one sentence."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("is no public key in PEM.") from error
+        raise ValueError("it is no public key in PEM.") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("is not a public key of the curve P-256.")  # noqa: TRY004 - the file is wrong, not the type
+        raise ValueError("it is not a public key of the curve P-256.")  # noqa: TRY004 - the file is wrong, not the type
     return key
 
 

@@ -1,8 +1,8 @@
 """Verifies a bundle offline, zip or unpacked folder, and says which file is wrong and how.
 
 Whatever it is given is hostile: every size is bounded before it is read, nothing is followed out of the bundle, and
-the answer is always a `Verification`. It trusts no list in the bundle: what may be in one is known here. The signature
-and the log proof, when present, are allowed but not yet checked.
+the answer is always a `Verification`. It trusts no list in the bundle, and no key: what may be in one is known here,
+and whose signature counts is said by who asks.
 """
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ from oem_submissions.domain.evidence import (
 )
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import BAGIT, MANIFEST, TAG_MANIFEST, json_object
+from oem_submissions.evidence.bundle import BAGIT, MANIFEST, PROOF, SIGNATURE, TAG_MANIFEST, json_object
 from oem_submissions.evidence.images import look_at
 from oem_submissions.evidence.manifest import manifest_findings
+from oem_submissions.evidence.proving import proof_findings, signature_findings
+from oem_submissions.evidence.signing import TrustedKeys
 from oem_submissions.evidence.submission import SubmissionUnreadable, read_submission
 from oem_submissions.evidence.unpack import Unpacked, unpack
 
-SIGNATURE = "tagmanifest-sha256.txt.sig"
-PROOF = "proof.tlog-proof"
 _TAGS = ("bagit.txt", "bag-info.txt", MANIFEST, TAG_MANIFEST)
-_ADDED_LATER = (SIGNATURE, PROOF)
+_NO_KEYS = TrustedKeys()
 
 
-def verify_bundle(source: Path | str | bytes, expected_digest: str | None = None) -> Verification:
+def verify_bundle(
+    source: Path | str | bytes, expected_digest: str | None = None, keys: TrustedKeys = _NO_KEYS
+) -> Verification:
     """Verify the zip's bytes, or the zip or unpacked folder at a path; `expected_digest` is what the link names.
+
+    Without a key that is trusted no bundle verifies: then nobody knows who made it.
 
     Raises nothing for the bundle's sake: a missing file is a finding like any other.
     """
@@ -56,6 +60,8 @@ def verify_bundle(source: Path | str | bytes, expected_digest: str | None = None
     facts, about_facts = _facts(unpacked)
     findings += about_facts
     findings += _evidence(files, facts)
+    findings += signature_findings(files, keys)
+    findings += proof_findings(files, facts.claim_id if facts else None, digest, keys)
     if not findings:
         findings += _library_findings(files)
     return Verification(not findings, digest, tuple(dict.fromkeys(findings)), facts)
@@ -64,7 +70,7 @@ def verify_bundle(source: Path | str | bytes, expected_digest: str | None = None
 def _structure(files: Mapping[str, bytes]) -> list[Finding]:
     """The allow-list: what must be there, and that nothing else is."""
     required = {*_TAGS, f"data/{SUBMISSION}", f"data/{INDEX}"}
-    allowed = {*required, *_ADDED_LATER, *(f"data/{name}" for name in BUNDLED)}
+    allowed = {*required, SIGNATURE, PROOF, *(f"data/{name}" for name in BUNDLED)}
     findings = [Finding(name, "is missing.") for name in sorted(required - files.keys())]
     for name in sorted(files.keys() - allowed):
         if name == "fetch.txt":

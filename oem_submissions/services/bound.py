@@ -23,7 +23,7 @@ from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.release import admission, advance, reading_pack
-from oem_submissions.services.seal import Unsealed, seal_claims
+from oem_submissions.services.seal import Notary, Unsealed, seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sync import Untold, same_standing, sync_claims
 from oem_submissions.settings import Settings
@@ -50,6 +50,7 @@ class Services:
     portals: Callable[[str], AbstractContextManager[Portals]]
     """By run id."""
     bundle: Bundler
+    notary: Notary
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
@@ -113,8 +114,15 @@ class Services:
 
     def seal(self, partition: Partition, run_id: str, worker: str) -> list[Unsealed]:
         """Seal what has an outcome; what could not be sealed."""
-        claims = self.claims(partition)
-        return seal_claims(claims, run_id, worker, ledger=self.ledger, evidence=self.evidence, bundle=self.bundle)
+        return seal_claims(
+            self.claims(partition),
+            run_id,
+            worker,
+            ledger=self.ledger,
+            evidence=self.evidence,
+            bundle=self.bundle,
+            notary=self.notary,
+        )
 
     def sync(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
         """Tell the CRM; what it did not take."""

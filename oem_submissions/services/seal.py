@@ -1,6 +1,7 @@
-"""Sealing: the durable pieces of a claim's evidence become one bundle, stored and read back.
+"""Sealing: the durable pieces of a claim's evidence become one bundle: signed, logged, stored and read back.
 
-The same pieces give the same bundle.
+The same pieces give the same bag. Signature, place in the log and checkpoint are remembered by the ledger as soon as
+the bag is logged, so that whoever seals it again, after a crash anywhere, stores the very same bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oem_submissions.domain.checkpoints import Checkpoint, claimed, fingerprint, leaf_of, signed_note
 from oem_submissions.domain.evidence import (
     HISTORY,
     POST_CONFIRM,
@@ -16,9 +18,12 @@ from oem_submissions.domain.evidence import (
     READBACK,
     RECONCILED,
     REQUEST,
+    Bundle,
     BundleFacts,
     bundle_key,
+    public_key_key,
 )
+from oem_submissions.domain.evidence_log import LogEntry
 from oem_submissions.domain.failures import StateConflict, SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
@@ -26,15 +31,27 @@ from oem_submissions.domain.records import Attempt, Claim, KeptArtifact
 from oem_submissions.domain.states import State
 from oem_submissions.ports import (
     Bundler,
+    Completer,
     EvidenceConflict,
+    EvidenceLogBroken,
     EvidenceMissing,
     EvidenceStore,
     EvidenceUnavailable,
     Ledger,
+    Signer,
+    SigningUnavailable,
 )
 
 _log = logging.getLogger(__name__)
 
+_TROUBLES = (
+    SubmissionError,
+    EvidenceConflict,
+    EvidenceMissing,
+    EvidenceUnavailable,
+    SigningUnavailable,
+    EvidenceLogBroken,
+)
 _BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED)
 
 
@@ -46,8 +63,36 @@ class Unsealed:
     problem: str
 
 
+@dataclass(frozen=True)
+class Notary:
+    """Who vouches for bundles: the key, and the log that it speaks for."""
+
+    signer: Signer
+    origin: str
+    """The log's name, for its first checkpoint; from then on the name is what that one says."""
+    complete: Completer
+
+    def note(self, size: int, root: bytes, before: str | None) -> str:
+        """The signed checkpoint of the log at a size, after the one before. Raises `SigningUnavailable`."""
+        checkpoint = Checkpoint(claimed(before).origin if before else self.origin, size, root)
+        signature = self.signer.sign(checkpoint.text.encode())
+        return signed_note(checkpoint.text, checkpoint.origin, self.fingerprint, signature)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the key. Raises `SigningUnavailable`."""
+        return fingerprint(self.signer.public_key_pem)
+
+
 def seal_claims(
-    claims: Iterable[Claim], run_id: str, actor: str, *, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler
+    claims: Iterable[Claim],
+    run_id: str,
+    actor: str,
+    *,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+    bundle: Bundler,
+    notary: Notary,
 ) -> list[Unsealed]:
     """Seal every claim that has an outcome and no bundle; what could not be sealed. One claim's trouble is its own.
 
@@ -58,25 +103,49 @@ def seal_claims(
         if claim.bundle_digest is not None or claim.state not in (State.CONFIRMED, State.REJECTED):
             continue
         try:
-            _seal(claim, run_id, actor, ledger, evidence, bundle)
+            _seal(claim, run_id, actor, ledger, evidence, bundle, notary)
         except StateConflict as moved:
             _log.info("claim %s: another run was faster: %s", claim.claim_id, moved)  # the same pieces, the same bundle
-        except (SubmissionError, EvidenceConflict, EvidenceMissing, EvidenceUnavailable) as error:
+        except _TROUBLES as error:
             _log.warning("claim %s: %s", claim.claim_id, error)
             unsealed.append(Unsealed(claim, str(error)))
     return unsealed
 
 
-def _seal(claim: Claim, run_id: str, actor: str, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler) -> None:
+def _seal(
+    claim: Claim,
+    run_id: str,
+    actor: str,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+    bundle: Bundler,
+    notary: Notary,
+) -> None:
     attempt = next(a for a in reversed(ledger.attempts(claim.claim_id)) if a.armed_at is not None)
     kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id and a.name in _BUNDLED]
     made = bundle(_facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept})
+    entry = ledger.logged(made.digest) or _log_bundle(claim, made, ledger, evidence, notary)
+    proof = ledger.log_proof(entry.index, entry.index + 1)
+    if not proof.shows(leaf_of(claim.claim_id, made.digest), claimed(proof.note)):
+        raise EvidenceLogBroken(
+            f"The evidence log does not prove entry {entry.index}: run `oem-submissions evidence audit`."
+        )
+    sealed = notary.complete(made, claim.claim_id, entry.signature, proof.text)
     key = bundle_key(claim.claim_id, made.digest)
-    evidence.put(key, made.zip_bytes)
-    if evidence.get(key) != made.zip_bytes:
+    evidence.put(key, sealed)
+    if evidence.get(key) != sealed:
         text = f"The bundle of claim {claim.claim_id} read back from the store is not the one that was written."
         raise SubmissionError(ReasonCode.POST_EVIDENCE_MISSING, text, "seal")
     ledger.sealed(claim, run_id, made.digest, actor)
+
+
+def _log_bundle(claim: Claim, made: Bundle, ledger: Ledger, evidence: EvidenceStore, notary: Notary) -> LogEntry:
+    """Sign and log. The public key is published first: nothing is ever signed with a key that nobody has."""
+    published = public_key_key(notary.fingerprint)
+    if published not in evidence.keys(published):
+        evidence.put(published, notary.signer.public_key_pem)
+    signature = notary.signer.sign(made.tag_manifest)
+    return ledger.append_to_log(claim.claim_id, made.digest, signature, notary.fingerprint, notary.note)
 
 
 def _read(artifact: KeptArtifact, evidence: EvidenceStore) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from oem_submissions import wiring
 from oem_submissions.cli.demo import Demo, outcome_document, run_to_the_end, running_demo
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.reasons import ReasonCode
@@ -97,7 +98,7 @@ def test_every_bundle_verifies_and_its_link_opens(demo: Demo, first: dict[str, A
     for claim in sealed:
         assert claim.bundle_digest is not None
         bundle = demo.services.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest))
-        verification = verify_bundle(bundle, claim.bundle_digest)
+        verification = verify_bundle(bundle, claim.bundle_digest, wiring.trusted_keys(demo.up.settings))
         assert verification.findings == ()
     page = requests.get(next(c["evidence"] for c in first["claims"] if c["evidence"]), timeout=10)
     assert page.status_code == 200

@@ -23,7 +23,6 @@ from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import AlertKind, Pins
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.health import resolve_losses
@@ -31,6 +30,7 @@ from oem_submissions.services.release import declare_live
 from oem_submissions.services.review import Verdict, VerdictRefused
 from oem_submissions.settings import SettingsError, read_settings
 from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.evidence.sealing import FixedSigner, sealed_bundle
 from oem_submissions_tests.forks import run_command
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import FakePortal
@@ -251,15 +251,29 @@ def test_a_verdict_names_its_person_and_is_checked_by_the_pack(
 
 
 def test_verify_says_which_file_is_wrong(command: Callable[..., Ended], tmp_path: Path) -> None:
-    made = build_bundle(samples.facts(), samples.artifacts())
+    made, key = sealed_bundle(), tmp_path / "evidence-pub.pem"
     bundle = tmp_path / "bundle.zip"
     bundle.write_bytes(made.zip_bytes)
-    whole = command("verify", str(bundle), "--json")
+    key.write_bytes(FixedSigner().public_key_pem)
+    whole = command("verify", str(bundle), "--key", str(key), "--json")
     assert (whole.code, whole.document["digest"]) == (0, made.digest)
     bundle.write_bytes(made.zip_bytes.replace(b'"AUR-4471902"', b'"AUR-4471903"', 1))
-    broken = command("verify", str(bundle))
+    broken = command("verify", str(bundle), "--key", str(key))
     assert broken.code == 1
     assert "submission.json" in broken.err
+
+
+def test_without_a_key_to_trust_no_bundle_verifies(command: Callable[..., Ended], tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.zip"
+    bundle.write_bytes(sealed_bundle().zip_bytes)
+    ended = command("verify", str(bundle))
+    assert ended.code == 1
+    assert "no trusted key is known here" in ended.err
+    bad = tmp_path / "bad.pem"
+    bad.write_text("hello")
+    ended = command("verify", str(bundle), "--key", str(bad))
+    assert ended.code == 3
+    assert "bad.pem can't be used to verify: it is no public key in PEM." in " ".join(ended.err.split())
 
 
 def test_doctor_names_what_is_missing(command: Callable[..., Ended]) -> None:

@@ -11,9 +11,9 @@ from oem_submissions.domain.evidence import artifact_key, bundle_key
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Alert, AlertKind, Attempt, Claim, Event, KeptArtifact, Pins
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.evidence.sealing import sealed_bundle
 
 FILED = "aurora-k3v7q2mxw5la"
 REFUSED = "borealis-aaaabbbbcccc"
@@ -127,7 +127,7 @@ def attempt(claim_id: str, **changes: object) -> Attempt:
 def made_up() -> MadeUpLedger:
     """A filed claim with its bundle, a refused one, a stopped one, and one that is held."""
     ledger = MadeUpLedger()
-    bundle = build_bundle(samples.facts(), samples.artifacts())
+    bundle = sealed_bundle()
     ledger.store.put(bundle_key(FILED, bundle.digest), bundle.zip_bytes)
     filed = a_claim(
         FILED, State.SYNCED, reference="AUR-4471902", reference_kind="claim number", bundle_digest=bundle.digest,

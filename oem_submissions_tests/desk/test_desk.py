@@ -14,6 +14,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.desk.conftest import RunningDesk
 from oem_submissions_tests.desk.ledger import FILED, HELD, HOSTILE, REFUSED, RUN, STOPPED
+from oem_submissions_tests.evidence.sealing import KEYS
 
 
 def get(desk: RunningDesk, path: str, status: int = 200, **options: bool) -> requests.Response:
@@ -125,7 +126,7 @@ def test_the_download_is_the_zip_as_stored(desk: RunningDesk) -> None:
     assert answer.content == desk.ledger.store.get(f"bundles/{FILED}/{digest}.zip")
     assert answer.headers["content-type"] == "application/zip"
     assert answer.headers["content-disposition"] == f'attachment; filename="{FILED}-{digest[:12]}.zip"'
-    assert verify_bundle(answer.content, digest).ok
+    assert verify_bundle(answer.content, digest, KEYS).ok
 
 
 def test_a_picture_is_served_as_what_it_is(desk: RunningDesk) -> None:

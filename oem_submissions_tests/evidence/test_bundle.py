@@ -25,6 +25,7 @@ from oem_submissions.domain.states import State
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.evidence.sealing import KEYS, seal, sealed_bundle
 
 TOP = "aurora-k3v7q2mxw5la"
 
@@ -108,7 +109,7 @@ def test_equal_facts_give_equal_bytes_and_verify_whatever_the_texts(  # type: ig
     first = build_bundle(facts, dict(pieces))
     shuffled.shuffle(pieces)
     assert build_bundle(elsewhere, dict(pieces)) == first
-    verification = verify_bundle(first.zip_bytes, first.digest)
+    verification = verify_bundle(seal(first, TOP).zip_bytes, first.digest, KEYS)
     assert verification.ok, verification.findings
 
 
@@ -147,7 +148,7 @@ def test_a_confirmed_claim_without_a_mandatory_piece_is_not_sealed(piece: str, r
 def test_a_claim_refused_in_the_page_needs_no_request() -> None:
     same = samples.shot("Aurora", ("same before and after",))
     pieces = samples.artifacts(request_json=None, pre_submit_webp=same, post_confirm_webp=same)
-    assert verify_bundle(build_bundle(samples.rejected_facts(), pieces).zip_bytes).ok
+    assert verify_bundle(sealed_bundle(samples.rejected_facts(), pieces).zip_bytes, keys=KEYS).ok
     assert refusal(samples.rejected_facts(), post_confirm_webp=None).reason is ReasonCode.POST_EVIDENCE_MISSING
 
 

@@ -15,7 +15,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from oem_submissions.domain.checkpoints import fingerprint
-from oem_submissions.evidence.signing import KmsSigner, LocalSigner, TrustedKeys, public_keys_in
+from oem_submissions.evidence.signing import KmsSigner, LocalSigner, TrustedKeys
 from oem_submissions.ports import Signer, SigningUnavailable
 
 DATA = b"0" * 64 + b"  bagit.txt\n"
@@ -90,7 +90,7 @@ def test_a_replaced_key_stays_trusted_by_its_public_half(tmp_path: Path) -> None
     path.unlink()
     new = LocalSigner(path)
     assert not TrustedKeys([new.public_key_pem]).signed(DATA, signature)
-    keys = public_keys_in(tmp_path)
+    keys = [kept.read_bytes() for kept in tmp_path.glob("*.pub.pem")]
     assert len(keys) == 2
     assert TrustedKeys(keys).signed(DATA, signature)
 

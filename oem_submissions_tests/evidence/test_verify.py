@@ -1,4 +1,4 @@
-"""Every tampering that can be seen without the signature is seen, and nothing hostile breaks the verifier."""
+"""Every tampering of the design's table is found, and nothing hostile breaks the verifier."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from oem_submissions.domain.checkpoints import leaf_of
 from oem_submissions.evidence import unpack
-from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.signing import TrustedKeys
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.evidence import samples
+from oem_submissions_tests.evidence.sealing import KEYS, ORIGIN, FixedSigner, Log, notary, sealed_bundle
 from oem_submissions_tests.evidence.test_bundle import BLANK, TOP, unzip
 
-SEALED = build_bundle(samples.facts(), samples.artifacts())
+SEALED = sealed_bundle()
+SIG, PROOF = "tagmanifest-sha256.txt.sig", "proof.tlog-proof"
+NOT_SIGNED = f"{SIG}: is not the signature of any trusted key over tagmanifest-sha256.txt."
+NOT_LOGGED = f"{PROOF}: does not lead from this bundle to its checkpoint: it is the proof of something else."
 Files = dict[str, bytes]
 
 
@@ -56,7 +61,7 @@ def rebag(files: Files) -> Files:
 
 
 def findings(source: bytes | Path, expected_digest: str | None = None) -> list[str]:
-    verification = verify_bundle(source, expected_digest)
+    verification = verify_bundle(source, expected_digest, KEYS)
     assert verification.ok is (not verification.findings)
     return [str(finding) for finding in verification.findings]
 
@@ -78,14 +83,10 @@ def test_a_sound_bundle_verifies_in_every_form_that_people_have_it(tmp_path: Pat
     renamed = inside.rename(inside.with_name("my evidence"))
     packed_again = rezip(files_of(), compression=zipfile.ZIP_DEFLATED)
     for source in (SEALED.zip_bytes, zipped, str(zipped), renamed, tmp_path / "unzipped", packed_again):
-        verification = verify_bundle(source, SEALED.digest)
+        verification = verify_bundle(source, SEALED.digest, KEYS)
         assert verification.ok, verification.findings
         assert verification.digest == SEALED.digest
         assert verification.facts == samples.facts()
-
-
-def test_the_signature_and_the_proof_may_be_added_later() -> None:
-    assert findings(rezip(files_of() | {"tagmanifest-sha256.txt.sig": b"s", "proof.tlog-proof": b"p"})) == []
 
 
 # --- tampering ---------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def test_a_flipped_byte_is_found_in_every_file(name: str) -> None:
 def test_a_missing_file_is_named(name: str) -> None:
     files = files_of()
     del files[name]
-    assert f"{name}: is missing." in findings(rezip(files))
+    assert any(line.startswith(f"{name}: is missing") for line in findings(rezip(files)))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,8 @@ def test_a_file_added_to_the_payload_and_bagged_again_is_named() -> None:
     assert found == [
         "data/extra.txt: does not belong in a bundle.",
         "data/extra.txt: is not named in submission.json.",
+        NOT_SIGNED,
+        NOT_LOGGED,
     ]
 
 
@@ -131,13 +134,115 @@ def test_a_list_of_files_to_fetch_is_refused() -> None:
     assert found == ["fetch.txt: a bundle that wants files fetched from elsewhere is refused."]
 
 
-def test_an_insider_who_bags_again_is_found_by_the_digest_in_the_link() -> None:
+def forged() -> Files:
+    """A payload file edited, and all the manifests made right again."""
+    return rebag(files_of() | {"data/request.json": b'{"method": "GET"}'})
+
+
+def digest_of(files: Files) -> str:
+    return hashlib.sha256(files["tagmanifest-sha256.txt"]).hexdigest()
+
+
+def test_an_insider_who_bags_again_is_found_by_signature_log_and_link() -> None:
+    assert findings(rezip(forged())) == [NOT_SIGNED, NOT_LOGGED]
+    found = findings(rezip(forged()), SEALED.digest)
+    assert found[0].startswith("tagmanifest-sha256.txt: its digest is ")
+
+
+def test_an_insider_who_signs_again_with_a_key_of_his_own_is_found() -> None:
+    files, insider = forged(), notary(FixedSigner(666))
+    files[SIG] = insider.signer.sign(files["tagmanifest-sha256.txt"])
+    files[PROOF] = Log(insider).append(leaf_of(TOP, digest_of(files))).text.encode()
+    assert findings(rezip(files)) == [NOT_SIGNED, f"{PROOF}: is not signed by any trusted key."]
+    own = TrustedKeys([insider.signer.public_key_pem])
+    assert verify_bundle(rezip(files), keys=own).ok, "and only the key gives him away"
+
+
+def test_an_insider_with_the_key_who_does_not_log_is_found() -> None:
+    files = forged()
+    files[SIG] = FixedSigner().sign(files["tagmanifest-sha256.txt"])
+    assert findings(rezip(files)) == [NOT_LOGGED]
+
+
+def test_the_proof_and_signature_of_another_bundle_are_found() -> None:
+    other = files_of(sealed_bundle(samples.facts(run_id="another")).zip_bytes)
+    assert findings(rezip(files_of() | {PROOF: other[PROOF]})) == [NOT_LOGGED]
+    assert findings(rezip(files_of() | {SIG: other[SIG]})) == [NOT_SIGNED]
+
+
+def test_the_bundle_of_one_claim_is_not_proven_by_its_digest_under_another() -> None:
     files = files_of()
-    files["data/request.json"] = b'{"method": "GET"}'
-    forged = rezip(rebag(files))
-    assert findings(forged) == []
-    (found,) = findings(forged, SEALED.digest)
-    assert found.startswith("tagmanifest-sha256.txt: its digest is ")
+    files[PROOF] = Log().append(leaf_of("aurora-another23456", SEALED.digest)).text.encode()
+    assert findings(rezip(files)) == [NOT_LOGGED]
+
+
+def test_a_bundle_that_nobody_signed_or_logged_does_not_verify() -> None:
+    files = files_of()
+    del files[SIG], files[PROOF]
+    assert findings(rezip(files)) == [
+        f"{SIG}: is missing: nobody vouches for the bundle.",
+        f"{PROOF}: is missing: nothing shows that the bundle is in the log.",
+    ]
+
+
+def test_without_a_trusted_key_it_is_said_that_nothing_can_be_checked() -> None:
+    verification = verify_bundle(SEALED.zip_bytes)
+    assert not verification.ok
+    assert [str(finding) for finding in verification.findings] == [
+        f"{name}: can't be checked: no trusted key is known here; name the public key with --key."
+        for name in (SIG, PROOF)
+    ]
+
+
+def test_keys_of_before_count_beside_the_one_of_now() -> None:
+    keys = TrustedKeys([FixedSigner(7).public_key_pem, FixedSigner().public_key_pem])
+    assert verify_bundle(SEALED.zip_bytes, keys=keys).ok
+    assert not verify_bundle(SEALED.zip_bytes, keys=TrustedKeys([FixedSigner(7).public_key_pem])).ok
+
+
+def edited(find: str, put: str, count: int = 1) -> str:
+    text = files_of()[PROOF].decode()
+    assert find in text
+    return text.replace(find, put, count)
+
+
+_LINES = files_of()[PROOF].decode().split("\n")
+
+
+@pytest.mark.parametrize(
+    ("proof", "words"),
+    [
+        (edited(ORIGIN, "other.example/log", 9), "bears a false signature of a trusted key."),
+        (edited(f"{ORIGIN}\n6\n", f"{ORIGIN}\n7\n"), "bears a false signature of a trusted key."),
+        (edited(ORIGIN, "other.example/log"), "is not signed by any trusted key."),
+        (edited("index 5", "index 4"), "does not lead from this bundle"),
+        (edited("index 5", "index 6"), "does not lead from this bundle"),
+        (edited("index 5", "index 05"), "has no index in its second line."),
+        (edited("index 5", "index 9999999999999999999"), "has no index in its second line."),
+        (edited("index 5\n", "extra YQ==\nindex 5\n"), "has no index in its second line."),
+        (edited(_LINES[2] + "\n", ""), "does not lead from this bundle"),
+        (edited(_LINES[2], "A" * 43 + "="), "does not lead from this bundle"),
+        (edited(_LINES[2], "YQ=="), "has a line that is no SHA-256 in base64."),
+        (edited(_LINES[2], _LINES[2][:-2] + "=="), "has a line that is not base64."),
+        (edited("\u2014", "-"), "has a line of signature that is none."),
+        (edited(f"\u2014 {ORIGIN} ", f"\u2014 {ORIGIN} A"), "has a line"),
+        (edited("\n6\n", "\n6\nextension\n"), "is not three lines"),
+        (edited("c2sp.org/tlog-proof@v1", "c2sp.org/tlog-proof@v2"), "does not begin with c2sp.org/tlog-proof@v1."),
+        (edited("index 5\n", "index 5\n" + f"{_LINES[2]}\n" * 65), "has more hashes than any tree is high."),
+        (edited("\n6\n", "\n6\r\n"), "holds control characters."),
+        ("", "does not begin with"),
+        ("x" * 200_000, "is too long."),
+    ],
+)
+def test_an_edited_log_proof_is_found(proof: str, words: str) -> None:
+    (found,) = findings(rezip(files_of() | {PROOF: proof.encode()}))
+    assert found.startswith(f"{PROOF}: ")
+    assert words in found
+
+
+def test_a_witness_that_signed_the_checkpoint_too_is_passed_over() -> None:
+    witness = "\u2014 witness.example AAAAAAECAw==\n"
+    assert findings(rezip(files_of() | {PROOF: files_of()[PROOF] + witness.encode()})) == []
 
 
 @pytest.mark.parametrize(
@@ -266,7 +371,7 @@ def test_a_picture_of_absurd_size_is_refused_undecoded() -> None:
     assert huge[12:16] == b"VP8L"
     huge[21:25] = (16_382 | 16_382 << 14).to_bytes(4, "little")  # width and height, less one, in 14 bits each
     found = findings(rezip(rebag(files_of() | {"data/pre_submit.webp": bytes(huge)})))
-    assert found == ["data/pre_submit.webp: is not a WebP picture of a sane size."]
+    assert found[0] == "data/pre_submit.webp: is not a WebP picture of a sane size."
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), b"\0" * 1000, SEALED.zip_bytes[:-300]])
@@ -283,14 +388,14 @@ def test_a_damaged_zip_is_always_answered(damage: list[tuple[float, int]]) -> No
     # Most of the zip is pictures; the interesting bytes are the headers and the directory at its end.
     for where, flip in damage:
         data[-1 - int(where * where * len(data))] ^= flip
-    verification = verify_bundle(bytes(data))
+    verification = verify_bundle(bytes(data), keys=KEYS)
     assert verification.ok is (not verification.findings)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(ALL), st.binary(max_size=200))
 def test_any_bytes_in_any_file_are_always_answered(name: str, data: bytes) -> None:
-    assert not verify_bundle(rezip(files_of() | {name: data}), SEALED.digest).ok
+    assert not verify_bundle(rezip(files_of() | {name: data}), SEALED.digest, KEYS).ok
 
 
 # --- hostile folders ---------------------------------------------------------------------------------------------

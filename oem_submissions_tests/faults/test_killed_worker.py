@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from oem_submissions import wiring
 from oem_submissions.domain.lease_log import overlaps
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
@@ -92,7 +93,7 @@ def check(lane: Lane, world: World, services: Services) -> None:
         assert told is not None
         assert (told.status, told.reference, told.evidence_digest) == ("FILED", now.reference, now.bundle_digest), side
         bundle = services.evidence.get(f"bundles/{claim.claim_id}/{now.bundle_digest}.zip")
-        assert verify_bundle(bundle).findings == (), side
+        assert verify_bundle(bundle, keys=wiring.trusted_keys(services.settings)).findings == (), side
     kinds = "; ".join(lane.writes)
     for kind in (
         "lease",

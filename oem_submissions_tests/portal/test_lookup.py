@@ -33,6 +33,7 @@ from oem_submissions.services.release import OpenGate
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.simulator.server import Simulator
+from oem_submissions_tests.evidence.sealing import KEYS, NOTARY
 from oem_submissions_tests.making import new_claim, warranty_payload
 from oem_submissions_tests.portal.parts import (
     SELECTORS,
@@ -210,9 +211,11 @@ def test_a_lost_response_is_found_confirmed_and_sealed_and_was_filed_once(world:
     assert (found.state, world.filed, posts(world.simulator, "aurora")) == (State.CONFIRMED, 1, 1)
     assert found.reference == world.simulator.client.truth("aurora")["filings"][0]["reference"]
     ledger, evidence = world.ledger, world.evidence
-    assert seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert (
+        seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY) == []
+    )
     sealed = world.now(claim)
-    assert verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip")).findings == ()
+    assert verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip"), keys=KEYS).findings == ()
 
 
 def test_what_never_arrived_is_proven_absent_and_filed_exactly_once(world: World) -> None:

@@ -24,6 +24,7 @@ from oem_submissions.services.dispositions import Polled, poll_dispositions, tel
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.sweep import sweep_account
 from oem_submissions.services.sync import same_standing, sync_claims
+from oem_submissions_tests.evidence.sealing import NOTARY
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import PARTITION, Clock, Killed, KilledAt, let_pass, run
@@ -52,7 +53,7 @@ class World:
         store = MemoryStore()
         partition = type(PARTITION)("aurora", "10234", period)
         filed = run(self.ledger, self.portal, store, partition)
-        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, bundle=build_bundle)
+        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, bundle=build_bundle, notary=NOTARY)
         if tell:
             self.sync(period)
         return self.of(number)
