@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
@@ -50,6 +51,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
         bundle=part("bundle", lambda: build_bundle),
+        scan=part("scan", lambda: leaks),
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )

@@ -18,6 +18,7 @@ from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
 from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import forms, readback
@@ -66,6 +67,11 @@ class BrowserSession:
         self._given: set[str] = set()
         """References that earlier claims of this session got."""
         self._locked_out: StepFailed | None = None
+
+    @property
+    def needles(self) -> Needles:
+        """The account's secrets."""
+        return self._account.needles
 
     # --- before the click ---
 

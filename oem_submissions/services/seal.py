@@ -9,16 +9,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oem_submissions.domain.evidence import (
-    HISTORY,
-    POST_CONFIRM,
-    PRE_SUBMIT,
-    READBACK,
-    RECONCILED,
-    REQUEST,
-    BundleFacts,
-    bundle_key,
-)
+from oem_submissions.domain.evidence import BUNDLED, BundleFacts, bundle_key
 from oem_submissions.domain.failures import StateConflict, SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import ReasonCode
@@ -32,10 +23,9 @@ from oem_submissions.ports import (
     EvidenceUnavailable,
     Ledger,
 )
+from oem_submissions.services.leaking import LeakGate, personal_needles
 
 _log = logging.getLogger(__name__)
-
-_BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED)
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,14 @@ class Unsealed:
 
 
 def seal_claims(
-    claims: Iterable[Claim], run_id: str, actor: str, *, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler
+    claims: Iterable[Claim],
+    run_id: str,
+    actor: str,
+    *,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+    bundle: Bundler,
+    leak_gate: LeakGate,
 ) -> list[Unsealed]:
     """Seal every claim that has an outcome and no bundle; what could not be sealed. One claim's trouble is its own.
 
@@ -58,7 +55,7 @@ def seal_claims(
         if claim.bundle_digest is not None or claim.state not in (State.CONFIRMED, State.REJECTED):
             continue
         try:
-            _seal(claim, run_id, actor, ledger, evidence, bundle)
+            _seal(claim, run_id, actor, ledger, evidence, bundle, leak_gate)
         except StateConflict as moved:
             _log.info("claim %s: another run was faster: %s", claim.claim_id, moved)  # the same pieces, the same bundle
         except (SubmissionError, EvidenceConflict, EvidenceMissing, EvidenceUnavailable) as error:
@@ -67,10 +64,20 @@ def seal_claims(
     return unsealed
 
 
-def _seal(claim: Claim, run_id: str, actor: str, ledger: Ledger, evidence: EvidenceStore, bundle: Bundler) -> None:
+def _seal(
+    claim: Claim,
+    run_id: str,
+    actor: str,
+    ledger: Ledger,
+    evidence: EvidenceStore,
+    bundle: Bundler,
+    leak_gate: LeakGate,
+) -> None:
     attempt = next(a for a in reversed(ledger.attempts(claim.claim_id)) if a.armed_at is not None)
-    kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id and a.name in _BUNDLED]
-    made = bundle(_facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept})
+    kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id]
+    facts, pieces = _facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept if a.name in BUNDLED}
+    made = bundle(facts, pieces)
+    leak_gate.check_bundle(facts, made.zip_bytes, personal_needles(facts, kept, pieces, evidence))
     key = bundle_key(claim.claim_id, made.digest)
     evidence.put(key, made.zip_bytes)
     if evidence.get(key) != made.zip_bytes:

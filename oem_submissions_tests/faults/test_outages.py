@@ -27,7 +27,7 @@ from oem_submissions.services.submit import TryAgain
 from oem_submissions.services.sync import same_standing, sync_claims
 from oem_submissions_tests.making import new_claim, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal, FakeSession
-from oem_submissions_tests.services.runs import PARTITION, expire_leases, let_pass, run
+from oem_submissions_tests.services.runs import LEAK_GATE, PARTITION, expire_leases, let_pass, run
 
 
 @dataclass
@@ -158,7 +158,7 @@ def test_a_store_that_goes_away_in_a_run_and_comes_back_costs_no_proof(
     claim = ledger.add_claim(new_claim())
     run_or_wait(ledger, portal, store)
     assert now(ledger, claim).state in (State.READY, State.OUTCOME_UNKNOWN)
-    seal_claims([now(ledger, known)], "r", "w", ledger=ledger, evidence=store, bundle=build_bundle)
+    seal_claims([now(ledger, known)], "r", "w", ledger=ledger, evidence=store, bundle=build_bundle, leak_gate=LEAK_GATE)
     assert now(ledger, known).bundle_digest is None
     store.mend()
     for _ in range(2):
@@ -166,7 +166,9 @@ def test_a_store_that_goes_away_in_a_run_and_comes_back_costs_no_proof(
         run_or_wait(ledger, portal, store)
     ended = now(ledger, claim)
     assert (ended.state, len(portal.filed)) == ((State.REJECTED, 1) if refuses else (State.CONFIRMED, 2))
-    left = seal_claims(ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, bundle=build_bundle)
+    left = seal_claims(
+        ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, bundle=build_bundle, leak_gate=LEAK_GATE
+    )
     assert left == []
     assert now(ledger, claim).bundle_digest is not None
 
@@ -191,7 +193,7 @@ def test_an_hour_without_the_crm_is_caught_up_with_in_one_write_and_nothing_is_f
     def a_run() -> list[str]:
         run(ledger, portal, evidence)
         claims = ledger.claims(*vars(PARTITION).values())
-        seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle)
+        seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, leak_gate=LEAK_GATE)
         claims = ledger.claims(*vars(PARTITION).values())
         return [u.problem for u in sync_claims(claims, "r", "w", ledger=ledger, crm=crm, desk_url="http://desk")]
 

@@ -45,7 +45,7 @@ from oem_submissions_tests.portal.parts import (
     vin,
     warranty,
 )
-from oem_submissions_tests.services.runs import let_pass
+from oem_submissions_tests.services.runs import LEAK_GATE, let_pass
 
 
 def submission(claim: ClaimModel, claim_id: str) -> Submission:
@@ -174,7 +174,7 @@ class World:
                 Partition("aurora", "10234", "2026-11-10"), "run-1", "worker-1",
                 ledger=self.ledger, evidence=self.evidence, portal=portal, gate=OpenGate(),
                 account=lambda: Account("aurora", "10234", "jdoe", "secret-pw-7"), parse=self._parse,
-                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=0,
+                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=0, leak_gate=LEAK_GATE,
             )  # fmt: skip
 
     @staticmethod
@@ -210,7 +210,10 @@ def test_a_lost_response_is_found_confirmed_and_sealed_and_was_filed_once(world:
     assert (found.state, world.filed, posts(world.simulator, "aurora")) == (State.CONFIRMED, 1, 1)
     assert found.reference == world.simulator.client.truth("aurora")["filings"][0]["reference"]
     ledger, evidence = world.ledger, world.evidence
-    assert seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert (
+        seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, leak_gate=LEAK_GATE)
+        == []
+    )
     sealed = world.now(claim)
     assert verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip")).findings == ()
 

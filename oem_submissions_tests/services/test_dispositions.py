@@ -26,7 +26,7 @@ from oem_submissions.services.sweep import sweep_account
 from oem_submissions.services.sync import same_standing, sync_claims
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
-from oem_submissions_tests.services.runs import PARTITION, Clock, Killed, KilledAt, let_pass, run
+from oem_submissions_tests.services.runs import LEAK_GATE, PARTITION, Clock, Killed, KilledAt, let_pass, run
 from oem_submissions_tests.services.test_sweep import DOWN, reader
 
 D = Disposition
@@ -52,7 +52,7 @@ class World:
         store = MemoryStore()
         partition = type(PARTITION)("aurora", "10234", period)
         filed = run(self.ledger, self.portal, store, partition)
-        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, bundle=build_bundle)
+        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, bundle=build_bundle, leak_gate=LEAK_GATE)
         if tell:
             self.sync(period)
         return self.of(number)

@@ -22,7 +22,7 @@ from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_acc
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import NOW, FakePortal
-from oem_submissions_tests.services.runs import ACCOUNT, run
+from oem_submissions_tests.services.runs import ACCOUNT, LEAK_GATE, run
 
 CHANGE = Change(Severity.BLOCK, "warranty", "form", "new required field 'Fuel type' after 'Odometer'")
 SHOT = Artifact("warranty-form.webp", "image/webp", b"picture", NOW)
@@ -37,6 +37,7 @@ def probe(ledger: Ledger, portal: FakePortal, evidence: MemoryStore | None = Non
         "oem": "aurora", "dealer": "10234", "run_id": "run-p", "worker": "worker-p", "ledger": ledger,
         "evidence": evidence or MemoryStore(), "portal": portal, "account": lambda: ACCOUNT,
         "parse": lambda payload: parse_claim(WarrantyClaim, payload), "lease_seconds": 60.0,
+        "leak_gate": LEAK_GATE,
     }  # fmt: skip
     return probe_account(ProbeWork(**(values | changes)))
 

@@ -32,7 +32,7 @@ from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal, FakeSession, hit
-from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, expire_leases, let_pass, run
+from oem_submissions_tests.services.runs import LEAK_GATE, Clock, Killed, KilledAt, expire_leases, let_pass, run
 
 DOWN = StepFailed(ReasonCode.PORTAL_UNAVAILABLE, "The portal answered HTTP 500.", "look up")
 
@@ -114,7 +114,10 @@ def test_a_claim_whose_worker_died_past_the_click_is_found_and_its_bundle_says_w
     (claim,) = run(ledger, portal, evidence)
     assert (claim.state, claim.reference) == (State.CONFIRMED, "WC-000001")
     assert ledger.facts(claim.claim_id)["late"] == [HISTORY, POST_CONFIRM, REQUEST, RECONCILED]
-    assert seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert (
+        seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, leak_gate=LEAK_GATE)
+        == []
+    )
     (sealed,) = ledger.find("WC-000001")
     verification = verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip"))
     assert verification.findings == ()
@@ -224,7 +227,9 @@ def test_a_workers_clock_that_is_wrong_decides_nothing(ledger: Ledger, evidence:
     claim = again(ledger, portal, evidence)
     assert (claim.state, len(portal.filed)) == (State.CONFIRMED, 2)
     claims = ledger.all_claims()
-    assert seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert (
+        seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, leak_gate=LEAK_GATE) == []
+    )
     for sealed in ledger.all_claims():
         bundle = evidence.get(f"bundles/{sealed.claim_id}/{sealed.bundle_digest}.zip")
         assert verify_bundle(bundle).findings == ()
@@ -390,7 +395,10 @@ def test_a_person_says_filed_and_brings_the_proof(ledger: Ledger, evidence: Memo
     assert (decided.state, decided.reference, decided.reason) == (State.CONFIRMED, "WC-000007", None)
     event = ledger.events(claim.claim_id)[-1]
     assert (event.actor, event.details["why"], event.fencing_token) == ("Ana", "seen under Claim history", None)
-    assert seal_claims([decided], "run-9", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert (
+        seal_claims([decided], "run-9", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, leak_gate=LEAK_GATE)
+        == []
+    )
 
 
 def test_a_reference_of_another_claim_is_not_taken_from_a_person_either(ledger: Ledger, evidence: MemoryStore) -> None:
