@@ -63,6 +63,8 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
         return _corrected_meanwhile(claim, attempt, moved, work)
 
     answer = session.submit(lambda wire: ledger.record_sent(attempt, lease, wire))  # the click: once, never raises
+    for warning in answer.warnings:
+        _log.warning("claim %s: %s", claim.claim_id, warning)
     ledger.record_wire(attempt, lease, answer.wire, answer.url)
     outcome = _with_durable_evidence(answer.outcome, answer.artifacts, claim, attempt, work)
     match outcome:
