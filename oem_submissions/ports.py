@@ -24,6 +24,7 @@ from oem_submissions.domain.gate import FilingRun
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.merkle import Place
+from oem_submissions.domain.needles import Kind, Leak, Needles
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
 from oem_submissions.domain.polling import DuePoll, HistoryRead
 from oem_submissions.domain.reasons import ReasonCode
@@ -157,6 +158,12 @@ class Account:
     password: str = field(repr=False)
     totp_secret: str | None = field(repr=False, default=None)
 
+    @property
+    def needles(self) -> Needles:
+        """What of it must never leave. The user's name may: it is how people tell accounts apart."""
+        named = {"password": self.password, "TOTP secret": self.totp_secret or ""}
+        return Needles.of(Kind.SECRET, named.items())
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -194,7 +201,15 @@ class Control:
 
 
 class PortalSession(Protocol):
-    """One browser context, logged in to one account. Files one claim after the other."""
+    """One browser context, logged in to one account. Files one claim after the other.
+
+    No text that leaves it, returned, raised or logged, holds one of its needles.
+    """
+
+    @property
+    def needles(self) -> Needles:
+        """The session's secrets so far, and the personal values of the claim at hand: what no evidence may hold."""
+        ...
 
     def prepare(self, submission: Submission) -> Prepared:
         """All steps up to the picture before the click. Raises `StepFailed`; then nothing was filed."""
@@ -368,6 +383,14 @@ class Secrets(Protocol):
 
     def where(self, name: str) -> str:
         """What a person sets to provide it, for messages."""
+        ...
+
+
+class LeakScan(Protocol):
+    """Looks for needles in a piece of evidence, through all that it may contain."""
+
+    def __call__(self, name: str, data: bytes, needles: Needles) -> list[Leak]:
+        """What was found, and what could not be looked through; empty when it is clean. Raises nothing."""
         ...
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError
@@ -16,6 +17,8 @@ from botocore.exceptions import BotoCoreError
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle, complete_bundle
+from oem_submissions.evidence.keyfiles import key_file
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.signing import PUBLIC_KEYS, KmsSigner, LocalSigner, TrustedKeys, public_key
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
@@ -24,7 +27,7 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
-from oem_submissions.ports import Signer, SigningUnavailable
+from oem_submissions.ports import Secrets, Signer, SigningUnavailable
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.release import LedgerGate
@@ -45,6 +48,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     def part(name: str, make: Callable[[], Part]) -> Part:
         return overrides[name] if name in overrides else make()
 
+    secrets = part("secrets", EnvironmentSecrets)
     ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
     adapters = part("adapters", lambda: ADAPTERS)
     services = Services(
@@ -52,11 +56,12 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         ledger=ledger,
         crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
         evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
-        secrets=part("secrets", EnvironmentSecrets),
+        secrets=secrets,
         adapters=adapters,
-        portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
+        portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id, secrets)),
         bundle=part("bundle", lambda: build_bundle),
         notary=part("notary", lambda: Notary(signer(settings), settings.log_origin, complete_bundle)),
+        scan=part("scan", lambda: leaks),
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )
@@ -67,10 +72,26 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
             ledger.close()
 
 
-def browser_runtime(settings: Settings, run_id: str | None = None) -> BrowserRuntime:
+def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secrets | None = None) -> BrowserRuntime:
     """The portals of all OEMs behind one browser; the run's id goes with every line that it logs."""
     extra = {"run_id": run_id} if run_id else {}
-    return BrowserRuntime(adapter, settings.selectors, settings.portal_urls, log_extra=extra, site_proxy=site_proxy())
+    key = readback_key(settings, secrets or EnvironmentSecrets())
+    return BrowserRuntime(
+        adapter,
+        settings.selectors,
+        settings.portal_urls,
+        log_extra=extra,
+        site_proxy=site_proxy(),
+        readback_key=key,
+    )
+
+
+def readback_key(settings: Settings, secrets: Secrets) -> bytes:
+    """The tenant's key for the HMAC of personal values: the secret `evidence/hmac_key`, else this machine's own."""
+    given = secrets.find("evidence/hmac_key")
+    if given is not None:
+        return given.encode()
+    return key_file(settings.home / "keys" / "readback-hmac.key", lambda: token_bytes(32))
 
 
 def database_url(settings: Settings) -> str:

@@ -17,13 +17,15 @@ from pathlib import Path
 
 from oem_submissions.conformance.stage import browser
 from oem_submissions.domain.claims import parse_claim
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import open_ledger
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.ports import Account
+from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
-from oem_submissions.settings import read_settings
+from oem_submissions.settings import EnvironmentSecrets, read_settings
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def main() -> None:
             click_seconds=settings.click_seconds,
             attempts_budget=settings.attempts_budget,
             look_hours=settings.look_hours,
+            leak_gate=LeakGate(leaks, EnvironmentSecrets()),
         )
 
 

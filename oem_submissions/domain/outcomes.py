@@ -85,6 +85,8 @@ class Answer:
     text: str
     """Visible text of the page after the click, at most 64 kB, untrusted."""
     url: str
+    warnings: tuple[str, ...] = ()
+    """What could not be captured beside the mandatory evidence, a sentence each."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -12,19 +13,36 @@ from playwright.sync_api import Frame
 from playwright.sync_api import Page as BrowserPage
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from oem_submissions.domain.evidence import POST_CONFIRM, REQUEST, Artifact
+from oem_submissions.domain.evidence import (
+    PERSONAL_PAGE,
+    POST_CONFIRM,
+    POST_CONFIRM_ARIA,
+    POST_CONFIRM_MHTML,
+    REQUEST,
+    Artifact,
+)
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.keys import canonical_json
+from oem_submissions.domain.needles import Kind
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import forms, history, references
+from oem_submissions.portal import archive, aria, forms, history, references
 from oem_submissions.portal.adapter import PortalAdapter
-from oem_submissions.portal.capture import CaptureFailed, picture, visible_text
+from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_leaving, look_up
 from oem_submissions.portal.schema import Form
+from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.steps import POLL_MS, Walk
+
+log = logging.getLogger(__name__)
+EXTRA_MS = 1000.0
+"""How long an extra piece of evidence may take."""
+EXTRA_TROUBLE = (
+    PlaywrightError, archive.ArchiveRefused, ValueError, LookupError, TypeError, AssertionError, RecursionError,
+)  # fmt: skip
+"""What can come of an extra: the browser's trouble, and what parsers raise at hostile pages."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,7 @@ class Asker:
         self._page = walk.page
         """The page that answers: a popup takes the form's place."""
         self.artifacts: list[Artifact] = []
+        self.warnings: list[str] = []
         self.text = ""
         self.url = ""
 
@@ -64,6 +83,8 @@ class Asker:
         verdict = self._until_recognised()
         self._walk.begin("post-shot")
         shot = self._photograph()
+        if shot is not None:
+            self._take_extras()
         match verdict:
             case Accepted() | AcceptedForLater():
                 return self._accepted(verdict, shot)
@@ -80,8 +101,8 @@ class Asker:
     def answer(self, outcome: Outcome) -> Answer:
         """The outcome with everything that was seen."""
         wire = self._gate.wire
-        self.artifacts.append(request_artifact(wire))
-        return Answer(outcome, wire, tuple(self.artifacts), self.text, self.url)
+        self.artifacts.append(request_artifact(scrubbed(wire, self._walk.scrubber)))
+        return Answer(outcome, wire, tuple(self.artifacts), self.text, self.url, tuple(self.warnings))
 
     def _click(self, on_sent: Callable[[Wire], None]) -> None:
         submit = self._ready.form.submit
@@ -166,17 +187,40 @@ class Asker:
     def _photograph(self) -> Artifact | None:
         """The page after the click; None when there is no picture worth anything."""
         try:
+            self._walk.learn_cookies()
             self.url = self._page.url
             self.text = visible_text(self._page)
             frame = self._ready.frame
             known = forms.known_handles(frame, self._ready.form) if self._page is self._walk.page else []
-            shot = picture(self._page, POST_CONFIRM, {frame: known})
+            shot = self._walk.photograph(POST_CONFIRM, {frame: known}, self._page)
         except (CaptureFailed, PlaywrightError):
             return None
         if shot.data == self._ready.before:
             return None
         self.artifacts.append(shot)
         return shot
+
+    def _take_extras(self) -> None:
+        """The page as an archive and as an outline. Whatever goes wrong with them, what was filed stays filed."""
+        page, scrubber = self._page, self._walk.scrubber
+        try:
+            if self._walk.is_loading:
+                raise archive.ArchiveRefused("The page is about to be left")
+            outline = aria.stripped(page.locator("body").aria_snapshot(timeout=EXTRA_MS))
+            whole = archive.snapshot(page)
+            apart = archive.rewritten(whole, lambda text: scrubber.text(text, Kind.SECRET))
+            public = archive.rewritten(whole, scrubber.text)
+        except EXTRA_TROUBLE as error:
+            what = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            self.warnings.append(f"The page after the click was not archived: {what}.")
+            log.warning("Claim %s: %s", self._walk.claim_id, self.warnings[-1])
+            return
+        now = datetime.now(UTC)
+        self.artifacts += [
+            Artifact(POST_CONFIRM_ARIA, "application/yaml", scrubber.text(outline).encode("utf-8", "replace"), now),
+            Artifact(POST_CONFIRM_MHTML, "application/gzip", archive.packed(public), now),
+            Artifact(PERSONAL_PAGE, "application/gzip", archive.packed(apart), now),
+        ]
 
     def _accepted(self, verdict: Accepted | AcceptedForLater, shot: Artifact | None) -> Outcome:
         self._walk.begin("reference")

@@ -82,6 +82,21 @@ def masked(text: str) -> str:
     return _DATE.sub("#", _WORD_WITH_DIGIT.sub("#", re.sub(r"\s+", " ", text).strip()))
 
 
+def stripped(snapshot: str) -> str:
+    """The snapshot as it is, without what stands in controls, their options, and where links lead."""
+    return "".join(f"{line}\n" for node in _parse(snapshot) for line in _outline(node, 0))
+
+
+def _outline(node: _Node, depth: int) -> Iterator[str]:
+    is_control = node.role in CONTROLS
+    name = f" {json.dumps(node.name, ensure_ascii=False)}" if node.name else ""
+    value = f": {json.dumps(node.value, ensure_ascii=False)}" if node.value and not is_control else ""
+    yield f"{'  ' * depth}- {node.role}{name}{value or (':' if node.children and not is_control else '')}"
+    if not is_control:
+        for child in node.children:
+            yield from _outline(child, depth + 1)
+
+
 # --- from Playwright's text ---
 
 

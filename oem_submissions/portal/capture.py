@@ -13,14 +13,17 @@ from playwright.sync_api import ElementHandle, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.evidence import Artifact, is_blank
+from oem_submissions.domain.needles import Needles
+from oem_submissions.portal import veil
 from oem_submissions.portal.locators import is_leaving
+from oem_submissions.portal.scrubbing import Scrubber
 
 WEBP = "image/webp"
 TEXT_LIMIT = 64 * 1024
 """Bytes of a page's visible text that are kept."""
 _MASK = (255, 0, 255)
 _MARK = "data-oem-submissions-secret"
-_STYLE = f"[{_MARK}] {{ visibility: hidden !important }}"
+_STYLE = f"[{_MARK}] {{ visibility: hidden !important }} {veil.STYLE}"
 _MARK_SECRETS = f"""(shown) => {{
   const silent = ["button", "submit", "reset", "image", "hidden", "checkbox", "radio", "file"];
   const secret = [...document.querySelectorAll("input, textarea, select")].filter(element =>
@@ -29,6 +32,7 @@ _MARK_SECRETS = f"""(shown) => {{
   for (const element of secret) element.setAttribute("{_MARK}", "");
   return secret.length;
 }}"""
+_VALUES = "controls => controls.map(control => String(control.value ?? ''))"
 _UNMARK = f"() => document.querySelectorAll('[{_MARK}]').forEach(element => element.removeAttribute('{_MARK}'))"
 
 
@@ -36,14 +40,41 @@ class CaptureFailed(Exception):
     """The picture could not be taken, or may show a secret: one sentence."""
 
 
-def picture(page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | None = None) -> Artifact:
+def picture(
+    page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | None = None, scrubber: Scrubber | None = None
+) -> Artifact:
     """A lossless picture of the whole page. Every filled control that is not among `shown` is hidden *and* masked.
 
-    Raises `CaptureFailed` when one of them may show, or when the picture is blank.
+    What the scrubber knows stands nowhere in it: in texts there are blocks instead, a shown control that holds it is
+    masked. Raises `CaptureFailed` when one of them may show, or when the picture is blank.
     """
+    scrubber = scrubber or Scrubber(Needles())
     frames = [frame for frame in page.frames if not frame.is_detached()]
     try:
-        secrets = sum(frame.evaluate(_MARK_SECRETS, (shown or {}).get(frame, [])) for frame in frames)
+        with veil.veiled(frames, scrubber):
+            data, boxes = _photograph(page, frames, _harmless(shown or {}, scrubber))
+    except veil.Unveiled as error:
+        raise CaptureFailed(f"{error}, so no picture was kept.") from error
+    check_picture(data)
+    _check_masks(data, boxes)
+    return Artifact(name, WEBP, data, datetime.now(UTC))
+
+
+def _harmless(shown: dict[Frame, list[ElementHandle]], scrubber: Scrubber) -> dict[Frame, list[ElementHandle]]:
+    """The controls that may be shown and hold nothing that may not."""
+    held = {frame: frame.evaluate(_VALUES, handles) if handles else [] for frame, handles in shown.items()}
+    return {
+        frame: [handle for handle, value in zip(handles, held[frame], strict=True) if not scrubber.spans(value)]
+        for frame, handles in shown.items()
+    }
+
+
+def _photograph(
+    page: Page, frames: list[Frame], shown: dict[Frame, list[ElementHandle]]
+) -> tuple[bytes, list[tuple[float, float]]]:
+    """The picture, and the middles of what is masked in it."""
+    try:
+        secrets = sum(frame.evaluate(_MARK_SECRETS, shown.get(frame, [])) for frame in frames)
         marked = [handle for frame in frames for handle in frame.query_selector_all(f"[{_MARK}]")] if secrets else []
         if len(marked) != secrets:
             raise CaptureFailed("The page changed while its secrets were being hidden, so no picture was kept.")
@@ -62,9 +93,7 @@ def picture(page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | Non
         for frame in frames:
             if not frame.is_detached():
                 frame.evaluate(_UNMARK)
-    check_picture(data)
-    _check_masks(data, boxes)
-    return Artifact(name, WEBP, data, datetime.now(UTC))
+    return data, boxes
 
 
 def _place(page: Page, handle: ElementHandle) -> tuple[float, float]:

@@ -160,7 +160,7 @@ def _read_back(
         item = FieldReadback(control.name, label, wanted, held[control.name] or "", control.field.sensitivity)
         filled.readback.append(item)
         _must_be_equal(walk, item)
-        if control.field.sensitivity != "secret":
+        if control.field.sensitivity == "public":
             filled.shown.append(control.handle)
     for name, locator in page.shows.items():
         spec = form.fields[name]
@@ -330,7 +330,7 @@ def known_handles(frame: Frame, form: Form) -> list[ElementHandle]:
     """The controls on the page now that the pack lets be seen in a picture."""
     if frame.is_detached() or not any(is_visible(frame, page.marker) for page in form.pages):
         return []
-    seen = [look_up(frame, field.find) for field in form.fields.values() if field.sensitivity != "secret"]
+    seen = [look_up(frame, field.find) for field in form.fields.values() if field.sensitivity == "public"]
     return [handle for found in (*seen, look_up(frame, form.dealer.find)) for handle in found.element_handles()]
 
 

@@ -11,7 +11,7 @@ from oem_submissions.domain.evidence import CONTROL, HISTORY, Artifact
 from oem_submissions.domain.outcomes import Hit, LookUp, Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.adapter import PortalAdapter
-from oem_submissions.portal.capture import CaptureFailed, picture, visible_text
+from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.history import Row, differences, read_list
 from oem_submissions.portal.locators import look_up
 from oem_submissions.portal.references import in_cell
@@ -90,7 +90,7 @@ class _Search:
     def _photograph(self) -> None:
         try:
             frame = self._walk.page.main_frame
-            self._shot = picture(self._walk.page, self._name, {frame: self._public_filters()})
+            self._shot = self._walk.photograph(self._name, {frame: self._public_filters()})
         except (CaptureFailed, PlaywrightError) as error:
             what = f"the history's picture is worthless: {str(error).splitlines()[0]}"
             raise self._walk.failed(ReasonCode.POST_EVIDENCE_MISSING, what) from error

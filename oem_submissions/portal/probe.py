@@ -22,7 +22,7 @@ from oem_submissions.domain.evidence import FAILURE, Artifact
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.portal import filling, forms
-from oem_submissions.portal.capture import CaptureFailed, picture
+from oem_submissions.portal.capture import CaptureFailed
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.history import open_list, rows_shown
 from oem_submissions.portal.locators import Element, look_up
@@ -239,7 +239,7 @@ class Prober:
         if self._walk.step == "log in" or self._walk.page.is_closed():
             return None
         try:
-            return picture(self._walk.page, name, shown)
+            return self._walk.photograph(name, shown)
         except (CaptureFailed, PlaywrightError) as error:
             log.warning("%s: no picture of %s: %s", self._walk.pack.oem, name, str(error).splitlines()[0])
             return None

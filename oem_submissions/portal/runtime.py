@@ -40,7 +40,9 @@ class BrowserPortal:
     def __init__(
         self, runtime: BrowserRuntime, adapter: PortalAdapter, pack: Pack, base_url: str, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None, on_page: Callable[[OnView], None] | None = None,
+        readback_key: bytes | None = None,
     ) -> None:  # fmt: skip
+        self._readback_key = readback_key
         self._on_page = on_page
         self.oem = adapter.oem
         self.pins = Pins(adapter.digest, pack.version, pack.digest)
@@ -60,7 +62,7 @@ class BrowserPortal:
             _checked.add(checked)
         session = BrowserSession(
             browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy,
-            self._on_page,
+            self._on_page, self._readback_key,
         )  # fmt: skip
         try:
             yield session
@@ -105,11 +107,14 @@ class BrowserRuntime:
         browser_arguments: tuple[str, ...] = (),
         log_extra: Mapping[str, str] | None = None,
         site_proxy: SiteProxy | None = None,
+        readback_key: bytes | None = None,
     ) -> None:
         """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id.
 
-        `site_proxy` is the one that this site makes everybody use; None where there is none.
+        `site_proxy` is the one that this site makes everybody use; None where there is none. `readback_key` is the
+        tenant's, for the HMAC of personal values that are read back; None makes one up for every session.
         """
+        self._readback_key = readback_key
         self._adapter_of, self._selectors, self._base_urls = adapter_of, selectors, base_urls
         self._limits, self._choice, self._arguments = limits or Limits(), choice, browser_arguments
         self._extra, self._site_proxy = dict(log_extra or {}), site_proxy
@@ -152,8 +157,9 @@ class BrowserRuntime:
                 f"The address of {oem}'s portal is not set: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}."
             )
         return BrowserPortal(
-            self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy, on_page
-        )
+            self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy, on_page,
+            self._readback_key,
+        )  # fmt: skip
 
     def check(self) -> list[Pack]:
         """Every pack with its golden pages. Raises `ConfigurationError` at the first that is wrong."""

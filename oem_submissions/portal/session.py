@@ -1,12 +1,14 @@
 """One browser context, logged in to one account, filing one claim after the other: the `PortalSession`.
 
-It puts the procedure together (`signin`, `forms`, `gate`, `answer`) and keeps one claim's trouble from the next.
+It puts the procedure together (`signin`, `forms`, `gate`, `answer`), keeps one claim's trouble from the next, and lets
+nothing leave that holds a secret (`scrubbing`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -18,12 +20,13 @@ from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
 from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import forms, readback
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
-from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
+from oem_submissions.portal.capture import CaptureFailed, limit, visible_text
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
@@ -32,6 +35,7 @@ from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.probe import OnView, Prober
 from oem_submissions.portal.references import matches
 from oem_submissions.portal.schema import Form
+from oem_submissions.portal.scrubbing import Scrubber, clean_logs, leaves_clean, scrubbed
 from oem_submissions.portal.signin import sign_in
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.socks import origin_of
@@ -50,9 +54,14 @@ class BrowserSession:
     def __init__(
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
-        on_page: Callable[[OnView], None] | None = None,
+        on_page: Callable[[OnView], None] | None = None, readback_key: bytes | None = None,
     ) -> None:  # fmt: skip
-        """`on_page` is called with every page of a form that a probe sees."""
+        """`on_page` is called with every page of a form that a probe sees.
+
+        `readback_key` makes equal personal values of two claims provably equal; None: nobody can compare them.
+        """
+        self.scrubber = Scrubber(account.needles)
+        self._readback_key = readback_key or secrets.token_bytes(32)
         self._on_page = on_page
         self._browser, self._adapter, self._pack = browser, adapter, pack
         self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
@@ -67,8 +76,14 @@ class BrowserSession:
         """References that earlier claims of this session got."""
         self._locked_out: StepFailed | None = None
 
+    @property
+    def needles(self) -> Needles:
+        """What no evidence may hold: secrets of account and portal so far, the personal values of the claim at hand."""
+        return self.scrubber.needles
+
     # --- before the click ---
 
+    @leaves_clean
     def prepare(self, submission: Submission) -> Prepared:
         """All steps up to the picture before the click. Raises `StepFailed`; then nothing was filed."""
         self._ready = None
@@ -92,6 +107,7 @@ class BrowserSession:
     def _prepare(self, walk: Walk, submission: Submission) -> Prepared:
         form = self._pack.form(submission.claim.claim_type)
         values = self._values(form, submission)
+        self._hide_values([submission])
         if not walk.step:
             walk.begin("log in")
             sign_in(walk, self._base_url, self._account)
@@ -101,6 +117,7 @@ class BrowserSession:
         filled = forms.fill_form(walk, form, frame, submission, values)
         forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
+        walk.learn_cookies()
         shot = self._pre_shot(walk, filled)
         text = self._text(walk, filled)
         pattern = form.confirmation.reference.pattern
@@ -113,7 +130,11 @@ class BrowserSession:
         self._ready = Ready(form, frame, values, seen, shot.data)
         return Prepared(
             readback=tuple(filled.readback),
-            artifacts=(shot, readback.artifact(filled.readback)),
+            artifacts=(
+                shot,
+                readback.artifact(filled.readback, self._readback_key),
+                *readback.personal(filled.readback),
+            ),
             text=text,
             url=walk.page.url,
             browser=f"Chromium {self._browser.version}",
@@ -135,9 +156,27 @@ class BrowserSession:
 
     def _pre_shot(self, walk: Walk, filled: forms.Filled) -> Artifact:
         try:
-            return picture(walk.page, PRE_SUBMIT, {filled.frame: filled.shown})
+            return walk.photograph(PRE_SUBMIT, {filled.frame: filled.shown})
         except CaptureFailed as error:
             raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, str(error).rstrip(".")) from error
+
+    def _hide_values(self, submissions: Iterable[Submission]) -> None:
+        """From here on these claims' personal and secret values are hidden, and those of earlier ones no more."""
+        personal: list[tuple[str, str]] = []
+        secret: list[tuple[str, str]] = []
+        public: list[str] = []
+        for submission in submissions:
+            public += [submission.claim_id, submission.natural_key, submission.claim.dealer_code]
+            form = self._pack.form(submission.claim.claim_type)
+            for name, value in self._values(form, submission).items():
+                match form.fields[name].sensitivity:
+                    case "pii":
+                        personal.append((name, value))
+                    case "secret" if form.fields[name].kind == "text":  # what is chosen from a list is no secret word
+                        secret.append((f"the field '{name}'", value))
+                    case "public":
+                        public.append(value)
+        self.scrubber.begin_claim(personal, secret, public)
 
     @staticmethod
     def _text(walk: Walk, filled: forms.Filled) -> str:
@@ -149,6 +188,7 @@ class BrowserSession:
 
     # --- the click ---
 
+    @leaves_clean
     def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
         """Click once, and say what came of it. Raises nothing: what can't be told is an `Unknown` outcome."""
         ready, walk = self._ready, self._walk
@@ -158,7 +198,7 @@ class BrowserSession:
         asker = Asker(walk, self._gate, self._adapter, ready)
         outcome: Outcome
         try:
-            outcome = asker.ask(on_sent)
+            outcome = asker.ask(lambda wire: on_sent(scrubbed(wire, self.scrubber)))
         except Exception as error:
             log.warning("After the click: %s", error, exc_info=error)
             outcome = Unknown(
@@ -189,16 +229,21 @@ class BrowserSession:
 
     # --- held claims ---
 
+    @leaves_clean
     def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
         """Find a claim in the portal's history. Raises `StepFailed`; the gate is closed all the while."""
         with self._reading(submission.claim_id) as walk:
+            self._hide_values([submission, *([control.submission] if control else [])])
             return ask_history(walk, self._adapter, self._values, submission, control)
 
+    @leaves_clean
     def list_history(self, since: datetime) -> Listing:
         """Every filing of the account since then. Raises `StepFailed`; the gate is closed all the while."""
+        self.scrubber.begin_claim((), (), ())  # rows of all claims: by what they say, claims are told apart
         with self._reading("") as walk:
             return list_account(walk, self._adapter, since)
 
+    @leaves_clean
     def probe(self, samples: Sequence[Submission]) -> ProbeReport:
         """Walk through every form up to the submit button, with the gate closed; what is not as the pack says.
 
@@ -207,6 +252,7 @@ class BrowserSession:
         prober: Prober | None = None
         try:
             with self._signed_in("") as walk:
+                self._hide_values(samples)
                 by_type = {sample.claim.claim_type: sample for sample in reversed(samples)}
                 prober = Prober(walk, self._gate, self._values, by_type, self._on_page)
                 prober.walk_through()
@@ -237,6 +283,7 @@ class BrowserSession:
                 if not walk.step:
                     walk.begin("log in")
                     sign_in(walk, self._base_url, self._account)
+                walk.learn_cookies()
                 yield walk
         except StepFailed as failure:
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
@@ -266,7 +313,7 @@ class BrowserSession:
             self._gate.close()
             self._walk = Walk(
                 context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
-                dialogs=Dialogs(),
+                self.scrubber, dialogs=Dialogs(),
             )  # fmt: skip
         self._walk.claim_id = claim_id
         return self._walk
@@ -294,7 +341,7 @@ class BrowserSession:
         try:
             form = self._pack.form(submission.claim.claim_type)
             frames = [frame for frame in walk.page.frames if not frame.is_detached()]
-            return (picture(walk.page, FAILURE, {frame: forms.known_handles(frame, form) for frame in frames}),)
+            return (walk.photograph(FAILURE, {frame: forms.known_handles(frame, form) for frame in frames}),)
         except (CaptureFailed, PlaywrightError, ConfigurationError):
             return ()
 
@@ -309,6 +356,10 @@ class BrowserSession:
 
     def close(self) -> None:
         """Sign out where the pack says how, and leave nothing behind."""
+        with clean_logs(self.scrubber):
+            self._close()
+
+    def _close(self) -> None:
         walk = self._walk
         if walk is not None and walk.step and self._pack.login.sign_out is not None:
             try:

@@ -42,7 +42,9 @@ def _until_signed_in(walk: Walk, account: Account) -> None:
             return
         if login.totp and not code_given and is_visible(frame, login.totp.find):
             code_given = True
-            look_up(frame, login.totp.find).fill(_code(walk, account))
+            code = _code(walk, account)
+            walk.scrubber.learn("an authenticator's code", [code])
+            look_up(frame, login.totp.find).fill(code)
             look_up(frame, login.totp.go).click()
         elif login.elsewhere and not went_on and is_visible(frame, login.elsewhere.marker):
             went_on = True

@@ -9,19 +9,23 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
-from playwright.sync_api import BrowserContext, Frame, Page, Request, Response
+from playwright.sync_api import BrowserContext, ElementHandle, Frame, Page, Request, Response
 from playwright.sync_api import Dialog as NativeDialog
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator as Found
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from oem_submissions.domain.evidence import Artifact
 from oem_submissions.domain.failures import StepFailed
+from oem_submissions.domain.needles import looks_like_token
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import visible_text
-from oem_submissions.portal.locators import Locator, in_words, look_up
+from oem_submissions.portal.capture import CaptureFailed, picture, visible_text
+from oem_submissions.portal.locators import Locator, in_words, is_visible, look_up
 from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.schema import Click
+from oem_submissions.portal.scrubbing import Scrubber
 
 log = logging.getLogger(__name__)
 POLL_MS = 20
@@ -96,6 +100,8 @@ class Walk:
     limits: Limits
     extra: Mapping[str, str]
     """Goes with every log record, for example the run's id."""
+    scrubber: Scrubber
+    """The session's."""
     claim_id: str = ""
     step: str = ""
     dialogs: Dialogs = field(default_factory=Dialogs)
@@ -197,6 +203,36 @@ class Walk:
                 ReasonCode.SELECTOR_NOT_FOUND, f"{what}: {in_words(locator)} is not on the page"
             ) from None
         return found
+
+    def photograph(
+        self, name: str, shown: dict[Frame, list[ElementHandle]] | None = None, page: Page | None = None
+    ) -> Artifact:
+        """The page, or the one that is given, without what the session has to hide.
+
+        Raises `CaptureFailed`: always for a page that asks for log-in, whatever else is on it.
+        """
+        page, login = page or self.page, self.pack.login
+        asked = (login.password, login.totp.find if login.totp else None)
+        if any(where is not None and is_visible(page.main_frame, where) for where in asked):
+            raise CaptureFailed("A page that asks for log-in is not photographed.")
+        return picture(page, name, shown, self.scrubber)
+
+    def learn_cookies(self) -> None:
+        """What the portal tells us apart by is secret: cookies that no script may read, or that were made by chance."""
+        try:
+            cookies = self.context.cookies()
+        except PlaywrightError as error:  # the browser died; what it has shown is no picture any more either
+            log.info("The cookies can't be read: %s", error.message)
+            return
+        for cookie in cookies:
+            value = cookie.get("value", "")
+            if len(value) >= 8 and (cookie.get("httpOnly") or looks_like_token(value)):
+                self.scrubber.learn(f"the cookie {cookie.get('name', '')}", [value, unquote(value)])
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a page waits for an answer, and would answer nothing itself."""
+        return bool(self._pending)
 
     def click(self, scope: Frame, click: Click) -> None:
         """Click, and wait for what must be there then."""

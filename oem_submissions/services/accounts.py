@@ -7,16 +7,21 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.ports import Account, Secrets
 
 
+def account_part(oem: str, dealer: str, part: str) -> str:
+    """What a part of the log-in is called among the secrets: `username`, `password` or `totp`."""
+    return f"portal/{oem}/{dealer}/{part}"
+
+
 def portal_account(secrets: Secrets, oem: str, dealer: str) -> Account:
     """The dealer's log-in. Raises `StepFailed` with `SECRET_MISSING`, naming the variable to set."""
 
     def required(part: str) -> str:
-        name = f"portal/{oem}/{dealer}/{part}"
+        name = account_part(oem, dealer, part)
         value = secrets.find(name)
         if value is None:
             text = f"The {part} of dealer {dealer}'s account at {oem} is not set: set {secrets.where(name)}."
             raise StepFailed(ReasonCode.SECRET_MISSING, text, "log in")
         return value
 
-    totp = secrets.find(f"portal/{oem}/{dealer}/totp")
+    totp = secrets.find(account_part(oem, dealer, "totp"))
     return Account(oem, dealer, required("username"), required("password"), totp)

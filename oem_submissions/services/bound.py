@@ -14,12 +14,23 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
 from oem_submissions.domain.releases import Admission, Cause, Release, ReleaseState, deployed, production, verifying
-from oem_submissions.ports import Bundler, ClaimRules, Crm, EvidenceStore, Ledger, Portal, ReleaseGate, Secrets
+from oem_submissions.ports import (
+    Bundler,
+    ClaimRules,
+    Crm,
+    EvidenceStore,
+    LeakScan,
+    Ledger,
+    Portal,
+    ReleaseGate,
+    Secrets,
+)
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.history import Reader
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
+from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.release import admission, advance, reading_pack
@@ -51,9 +62,15 @@ class Services:
     """By run id."""
     bundle: Bundler
     notary: Notary
+    scan: LeakScan
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
+
+    @property
+    def leak_gate(self) -> LeakGate:
+        """What nothing passes that holds a secret."""
+        return LeakGate(self.scan, self.secrets)
 
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
@@ -109,6 +126,7 @@ class Services:
             click_seconds=self.settings.click_seconds,
             attempts_budget=self.settings.attempts_budget,
             look_hours=self.settings.look_hours,
+            leak_gate=self.leak_gate,
             breaker_failures=self.settings.breaker_failures,
         )
 
@@ -122,6 +140,7 @@ class Services:
             evidence=self.evidence,
             bundle=self.bundle,
             notary=self.notary,
+            leak_gate=self.leak_gate,
         )
 
     def sync(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
@@ -177,6 +196,7 @@ class Services:
             account=lambda: portal_account(self.secrets, oem, chosen),
             parse=lambda payload: parse_claim(rules.claim_model, payload),
             lease_seconds=self.settings.lease_seconds,
+            leak_gate=self.leak_gate,
         )
         record = probe_account(work)
         self.gate.probed(record)

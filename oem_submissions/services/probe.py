@@ -30,6 +30,7 @@ from oem_submissions.ports import (
     Submission,
 )
 from oem_submissions.services.breaking import refuse_account, require_account
+from oem_submissions.services.leaking import LeakGate, in_words
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.release import probe_key
 from oem_submissions.services.work import Work, submission_of, whole_submission
@@ -52,6 +53,7 @@ class ProbeWork:
     account: Callable[[], Account]
     parse: Callable[[dict[str, object]], ClaimModel]
     lease_seconds: float
+    leak_gate: LeakGate
 
 
 def probe_account(work: ProbeWork) -> ProbeRecord:
@@ -66,7 +68,7 @@ def probe_account(work: ProbeWork) -> ProbeRecord:
         require_account(work.oem, work.dealer, ledger)
         samples = samples_of(work)
         with work.portal.session(work.account()) as session:
-            return _walk(session, samples, work.portal.pins, lease, ledger, work.evidence)
+            return _walk(session, samples, work.portal.pins, lease, ledger, work.evidence, work.leak_gate)
 
 
 def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
@@ -83,7 +85,7 @@ def is_as_contracted(ready: Sequence[Claim], work: Work) -> bool:
         samples = [submission_of(claim, work) for claim in first.values()]
     except SubmissionError:
         return True  # the claim's own trouble: its attempt says so
-    record = _walk(work.session, samples, pins, lease, work.ledger, work.evidence)
+    record = _walk(work.session, samples, pins, lease, work.ledger, work.evidence, work.leak_gate)
     work.gate.probed(record)
     return not record.breaks_contract
 
@@ -95,6 +97,7 @@ def _walk(
     lease: Lease,
     ledger: Ledger,
     evidence: EvidenceStore,
+    leak_gate: LeakGate,
 ) -> ProbeRecord:
     """Probe, note what was found, tell people, keep the pictures."""
     began = time.monotonic()
@@ -102,7 +105,10 @@ def _walk(
     seconds = time.monotonic() - began
     record = ledger.note_probe(lease.oem, lease.dealer, pins, lease.run_id, lease.worker, seconds, report)
     _tell(record, report, lease, ledger)
-    _keep_pictures(record, report.artifacts, evidence)
+    leaks = {shot.name: leak_gate.leaks(shot, session.needles) for shot in report.artifacts}
+    for name in (name for name, found in leaks.items() if found):
+        _log.error("probe %d: the picture %s was not kept: %s", record.probe_id, name, in_words(leaks[name]))
+    _keep_pictures(record, [shot for shot in report.artifacts if not leaks[shot.name]], evidence)
     return record
 
 

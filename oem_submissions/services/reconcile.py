@@ -31,7 +31,7 @@ from oem_submissions.domain.records import Attempt, Claim, HeldClaim, KeptArtifa
 from oem_submissions.domain.states import State
 from oem_submissions.ports import Control, Ledger, Portal, ReferenceTaken
 from oem_submissions.services.breaking import refuse_account
-from oem_submissions.services.work import Work, looked_for, stored
+from oem_submissions.services.work import Work, looked_for, stored, without_leaks
 
 _log = logging.getLogger(__name__)
 _ENDS_ALL = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE})
@@ -232,7 +232,7 @@ def _durable(artifacts: Sequence[Artifact], item: HeldClaim, work: Work) -> list
     claim, attempt = item.claim, item.attempt
     folder = f"{claim.version:04d}"
     kept = []
-    for artifact in artifacts:
+    for artifact in without_leaks(artifacts, claim, work):
         key = artifact_key(claim.claim_id, attempt.attempt_id, f"{folder}-{artifact.name}")
         try:
             kept.append(stored(artifact, key, claim, attempt, work.evidence))

@@ -11,18 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oem_submissions.domain.checkpoints import Checkpoint, claimed, fingerprint, leaf_of, signed_note
-from oem_submissions.domain.evidence import (
-    HISTORY,
-    POST_CONFIRM,
-    PRE_SUBMIT,
-    READBACK,
-    RECONCILED,
-    REQUEST,
-    Bundle,
-    BundleFacts,
-    bundle_key,
-    public_key_key,
-)
+from oem_submissions.domain.evidence import BUNDLED, Bundle, BundleFacts, bundle_key, public_key_key
 from oem_submissions.domain.evidence_log import LogEntry
 from oem_submissions.domain.failures import StateConflict, SubmissionError
 from oem_submissions.domain.keys import sha256_hex
@@ -41,6 +30,7 @@ from oem_submissions.ports import (
     Signer,
     SigningUnavailable,
 )
+from oem_submissions.services.leaking import LeakGate, personal_needles
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +42,6 @@ _TROUBLES = (
     SigningUnavailable,
     EvidenceLogBroken,
 )
-_BUNDLED = (PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED)
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,7 @@ def seal_claims(
     evidence: EvidenceStore,
     bundle: Bundler,
     notary: Notary,
+    leak_gate: LeakGate,
 ) -> list[Unsealed]:
     """Seal every claim that has an outcome and no bundle; what could not be sealed. One claim's trouble is its own.
 
@@ -103,7 +93,7 @@ def seal_claims(
         if claim.bundle_digest is not None or claim.state not in (State.CONFIRMED, State.REJECTED):
             continue
         try:
-            _seal(claim, run_id, actor, ledger, evidence, bundle, notary)
+            _seal(claim, run_id, actor, ledger, evidence, bundle, notary, leak_gate)
         except StateConflict as moved:
             _log.info("claim %s: another run was faster: %s", claim.claim_id, moved)  # the same pieces, the same bundle
         except _TROUBLES as error:
@@ -120,10 +110,13 @@ def _seal(
     evidence: EvidenceStore,
     bundle: Bundler,
     notary: Notary,
+    leak_gate: LeakGate,
 ) -> None:
     attempt = next(a for a in reversed(ledger.attempts(claim.claim_id)) if a.armed_at is not None)
-    kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id and a.name in _BUNDLED]
-    made = bundle(_facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept})
+    kept = [a for a in ledger.artifacts(claim.claim_id) if a.attempt_id == attempt.attempt_id]
+    facts, pieces = _facts(claim, attempt, ledger), {a.name: _read(a, evidence) for a in kept if a.name in BUNDLED}
+    made = bundle(facts, pieces)
+    leak_gate.check_bundle(facts, made.zip_bytes, personal_needles(facts, kept, pieces, evidence))
     entry = ledger.logged(made.digest) or _log_bundle(claim, made, ledger, evidence, notary)
     proof = ledger.log_proof(entry.index, entry.index + 1)
     if not proof.shows(leaf_of(claim.claim_id, made.digest), claimed(proof.note)):

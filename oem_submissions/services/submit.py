@@ -30,6 +30,7 @@ from oem_submissions.ports import (
     ReleaseGate,
 )
 from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
+from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.probe import is_as_contracted
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
@@ -62,6 +63,8 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
         return _corrected_meanwhile(claim, attempt, moved, work)
 
     answer = session.submit(lambda wire: ledger.record_sent(attempt, lease, wire))  # the click: once, never raises
+    for warning in answer.warnings:
+        _log.warning("claim %s: %s", claim.claim_id, warning)
     ledger.record_wire(attempt, lease, answer.wire, answer.url)
     outcome = _with_durable_evidence(answer.outcome, answer.artifacts, claim, attempt, work)
     match outcome:
@@ -111,6 +114,7 @@ def submit_partition(
     click_seconds: float,
     attempts_budget: int,
     look_hours: float,
+    leak_gate: LeakGate,
     breaker_failures: int = 3,
 ) -> list[Claim]:
     """Resume, look up and file a partition's claims, each filed at most once; the claims as they stand afterwards.
@@ -143,6 +147,7 @@ def submit_partition(
                         attempts_budget,
                         gate,
                         partition.period,
+                        leak_gate,
                         breaker_failures,
                     )
                     reconcile_account(held, work, holding)
@@ -231,19 +236,25 @@ def _facts(form: Prepared) -> dict[str, object]:
 def _with_durable_evidence(
     outcome: Outcome, artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work
 ) -> Outcome:
-    """No verdict without proof: a filing, or a refusal, whose evidence is not durable is held."""
-    missing = None
+    """No verdict without proof: a filing, or a refusal, whose evidence is not durable is held.
+
+    So is one whose evidence was refused for a secret in it: the look into the history brings a picture of its own.
+    """
+    missing, reason = None, ReasonCode.POST_EVIDENCE_MISSING
     try:
         keep(artifacts, claim, attempt, work)
     except SubmissionError as error:
         missing = error.text
+        if error.reason is ReasonCode.SECRET_IN_ARTIFACT:
+            reason = error.reason
+            _log.error("claim %s: %s", claim.claim_id, missing)
     if not any(artifact.name == POST_CONFIRM for artifact in artifacts):
         missing = missing or "The picture of the answer is missing."
     if missing and isinstance(outcome, Filed):
         text = f"The portal gave {outcome.reference.kind} {outcome.reference.value}, but: {missing}"
-        return Unknown(ReasonCode.POST_EVIDENCE_MISSING, text)
+        return Unknown(reason, text)
     if missing and isinstance(outcome, Refused) and outcome.reason is not ReasonCode.DUPLICATE_AT_PORTAL:
-        return Unknown(ReasonCode.POST_EVIDENCE_MISSING, f"The portal refused it ({outcome.text}), but: {missing}")
+        return Unknown(reason, f"The portal refused it ({outcome.text}), but: {missing}")
     return outcome
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.evidence import Artifact, artifact_key, attachment_key
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.keys import sha256_hex
+from oem_submissions.domain.needles import Leak
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease
 from oem_submissions.ports import (
@@ -22,6 +23,7 @@ from oem_submissions.ports import (
     ReleaseGate,
     Submission,
 )
+from oem_submissions.services.leaking import LeakGate, in_words
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Work:
     attempts_budget: int
     gate: ReleaseGate
     period: str
+    leak_gate: LeakGate
     breaker_failures: int = 3
     """Faults alike in a row that open the OEM's breaker."""
 
@@ -78,10 +81,26 @@ def looked_for(claim: Claim, work: Work) -> Submission:
 
 
 def keep(artifacts: tuple[Artifact, ...], claim: Claim, attempt: Attempt, work: Work) -> None:
-    """Make evidence durable, then note it. Raises `StepFailed` when the store does not take it."""
-    for artifact in artifacts:
+    """Make evidence durable, then note it. Raises `StepFailed` when the store does not take it.
+
+    What holds a secret is left out, the rest is kept; then it raises `StepFailed` (SECRET_IN_ARTIFACT).
+    """
+    for artifact in without_leaks(artifacts, claim, work):
         key = artifact_key(claim.claim_id, attempt.attempt_id, artifact.name)
         work.ledger.keep_artifact(stored(artifact, key, claim, attempt, work.evidence), work.lease)
+
+
+def without_leaks(artifacts: Iterable[Artifact], claim: Claim, work: Work) -> Iterator[Artifact]:
+    """The artefacts that are clean; raises `StepFailed` (SECRET_IN_ARTIFACT) at the end when one was not."""
+    found: list[Leak] = []
+    for artifact in artifacts:
+        leaks = work.leak_gate.leaks(artifact, work.session.needles)
+        found += leaks
+        if not leaks:
+            yield artifact
+    if found:
+        text = f"Evidence of claim {claim.claim_id} was not kept, because of what stands in it: {in_words(found)}."
+        raise StepFailed(ReasonCode.SECRET_IN_ARTIFACT, text, "keep evidence")
 
 
 def stored(artifact: Artifact, key: str, claim: Claim, attempt: Attempt, evidence: EvidenceStore) -> KeptArtifact:

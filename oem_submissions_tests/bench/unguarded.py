@@ -97,7 +97,7 @@ def _believe(
     walk: Walk, form: Form, page: FormPage, filled: forms.Filled, values: Any, controls: list[filling.Control]
 ) -> None:
     """The controls may stand in the picture; what they hold is not looked at."""
-    filled.shown += [control.handle for control in controls if control.field.sensitivity != "secret"]
+    filled.shown += [control.handle for control in controls if control.field.sensitivity == "public"]
     filled.readback.append(FieldReadback("nothing", "nothing", "", "", "public"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -13,8 +14,11 @@ from oem_submissions.domain import merkle
 from oem_submissions.domain.checkpoints import Proof, leaf_of
 from oem_submissions.domain.evidence import Bundle, BundleFacts
 from oem_submissions.evidence.bundle import build_bundle, complete_bundle
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.signing import TrustedKeys
+from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.seal import Notary
+from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.evidence import samples
 
 ORIGIN = "log.example/evidence"
@@ -46,6 +50,9 @@ def notary(signer: FixedSigner | None = None) -> Notary:
 
 
 NOTARY = notary()
+LEAK_GATE = LeakGate(leaks, EnvironmentSecrets({}))
+SEALING: dict[str, Any] = {"bundle": build_bundle, "notary": NOTARY, "leak_gate": LEAK_GATE}
+"""What `seal_claims` needs beside ledger and store."""
 KEYS = TrustedKeys([FixedSigner().public_key_pem])
 
 

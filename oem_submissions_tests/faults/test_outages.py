@@ -14,7 +14,6 @@ from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.domain.outcomes import Answer, Wire
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.chain import broken_links
@@ -25,7 +24,7 @@ from oem_submissions.ports import LedgerUnavailable, Prepared, Submission
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.services.sync import same_standing, sync_claims
-from oem_submissions_tests.evidence.sealing import NOTARY
+from oem_submissions_tests.evidence.sealing import SEALING
 from oem_submissions_tests.making import new_claim, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal, FakeSession
 from oem_submissions_tests.services.runs import PARTITION, expire_leases, let_pass, run
@@ -159,7 +158,7 @@ def test_a_store_that_goes_away_in_a_run_and_comes_back_costs_no_proof(
     claim = ledger.add_claim(new_claim())
     run_or_wait(ledger, portal, store)
     assert now(ledger, claim).state in (State.READY, State.OUTCOME_UNKNOWN)
-    seal_claims([now(ledger, known)], "r", "w", ledger=ledger, evidence=store, bundle=build_bundle, notary=NOTARY)
+    seal_claims([now(ledger, known)], "r", "w", ledger=ledger, evidence=store, **SEALING)
     assert now(ledger, known).bundle_digest is None
     store.mend()
     for _ in range(2):
@@ -167,7 +166,7 @@ def test_a_store_that_goes_away_in_a_run_and_comes_back_costs_no_proof(
         run_or_wait(ledger, portal, store)
     ended = now(ledger, claim)
     assert (ended.state, len(portal.filed)) == ((State.REJECTED, 1) if refuses else (State.CONFIRMED, 2))
-    left = seal_claims(ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, bundle=build_bundle, notary=NOTARY)
+    left = seal_claims(ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, **SEALING)
     assert left == []
     assert now(ledger, claim).bundle_digest is not None
 
@@ -192,7 +191,7 @@ def test_an_hour_without_the_crm_is_caught_up_with_in_one_write_and_nothing_is_f
     def a_run() -> list[str]:
         run(ledger, portal, evidence)
         claims = ledger.claims(*vars(PARTITION).values())
-        seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY)
+        seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, **SEALING)
         claims = ledger.claims(*vars(PARTITION).values())
         return [u.problem for u in sync_claims(claims, "r", "w", ledger=ledger, crm=crm, desk_url="http://desk")]
 

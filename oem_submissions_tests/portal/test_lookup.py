@@ -18,7 +18,6 @@ from oem_submissions.domain.outcomes import Filed, LookUp, Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, NewClaim
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.images import look_at
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
@@ -33,7 +32,7 @@ from oem_submissions.services.release import OpenGate
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.simulator.server import Simulator
-from oem_submissions_tests.evidence.sealing import KEYS, NOTARY
+from oem_submissions_tests.evidence.sealing import KEYS, LEAK_GATE, SEALING
 from oem_submissions_tests.making import new_claim, warranty_payload
 from oem_submissions_tests.portal.parts import (
     SELECTORS,
@@ -175,7 +174,7 @@ class World:
                 Partition("aurora", "10234", "2026-11-10"), "run-1", "worker-1",
                 ledger=self.ledger, evidence=self.evidence, portal=portal, gate=OpenGate(),
                 account=lambda: Account("aurora", "10234", "jdoe", "secret-pw-7"), parse=self._parse,
-                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=0,
+                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=0, leak_gate=LEAK_GATE,
             )  # fmt: skip
 
     @staticmethod
@@ -211,9 +210,7 @@ def test_a_lost_response_is_found_confirmed_and_sealed_and_was_filed_once(world:
     assert (found.state, world.filed, posts(world.simulator, "aurora")) == (State.CONFIRMED, 1, 1)
     assert found.reference == world.simulator.client.truth("aurora")["filings"][0]["reference"]
     ledger, evidence = world.ledger, world.evidence
-    assert (
-        seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY) == []
-    )
+    assert seal_claims([found], "run-2", "w", ledger=ledger, evidence=evidence, **SEALING) == []
     sealed = world.now(claim)
     assert verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip"), keys=KEYS).findings == ()
 

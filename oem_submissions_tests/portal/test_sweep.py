@@ -28,6 +28,7 @@ from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sweep import sweep_account
 from oem_submissions.simulator.server import Simulator
+from oem_submissions_tests.evidence.sealing import LEAK_GATE
 from oem_submissions_tests.portal.parts import FILES, SELECTORS, SHORT, coop, delivery, vin, warranty
 from oem_submissions_tests.portal.test_listing import KINDS, key_in
 from oem_submissions_tests.services.runs import let_pass
@@ -77,7 +78,7 @@ class World:
             filed = submit_partition(
                 Partition(self.oem, "10234", "2026-11-10"), "run-1", "worker-1", ledger=self.ledger,
                 evidence=self.evidence, portal=portal, gate=OpenGate(), account=self.account, parse=self.parse,
-                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=24,
+                lease_seconds=60, click_seconds=5, attempts_budget=3, look_hours=24, leak_gate=LEAK_GATE,
             )  # fmt: skip
         assert {claim.state for claim in filed} == {State.CONFIRMED}
 

@@ -22,6 +22,7 @@ from oem_submissions.domain.evidence import (
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.listing import Likeness, ListedFiling, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, Hit, LookUp, Outcome, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
@@ -67,6 +68,8 @@ class FakePortal:
     """What the next probes find."""
     probed: list[list[str]] = field(default_factory=list)
     """Claim ids that each probe was tried with."""
+    needles: Needles = Needles()
+    """What no evidence may hold."""
     session_type: type[FakeSession] | None = None
     looked_up: list[str] = field(default_factory=list)
     """Natural keys, one per look."""
@@ -113,6 +116,10 @@ class FakeSession:
     portal: FakePortal
     account: Account
     submission: Submission | None = None
+
+    @property
+    def needles(self) -> Needles:
+        return self.portal.needles
 
     def prepare(self, submission: Submission) -> Prepared:
         self.portal.log_ins += 1

@@ -28,6 +28,7 @@ from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.services.bound import Services
@@ -149,6 +150,7 @@ class Machine(RuleBasedStateMachine):
             portals=lambda _: nullcontext(None),  # type: ignore[arg-type, return-value]
             bundle=build_bundle,
             notary=NOTARY,
+            scan=leaks,
             gate=OpenGate(),
             released_packs=lambda _: [],
         )

@@ -15,6 +15,7 @@ from oem_submissions.ledger.tables import attempts, breaker_log, claims, leases
 from oem_submissions.ports import Account
 from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
+from oem_submissions_tests.evidence.sealing import LEAK_GATE
 from oem_submissions_tests.services.fakes import FakePortal
 
 PARTITION = Partition("aurora", "10234", "2026-11-10")
@@ -36,6 +37,7 @@ def run(
         "click_seconds": 5,
         "attempts_budget": 3,
         "look_hours": 24,
+        "leak_gate": LEAK_GATE,
         "breaker_failures": 1000,  # what is tested with many claims of bad luck is seldom the breaker
     }
     return submit_partition(partition, "run-1", "worker-1", **(wanted | changes))

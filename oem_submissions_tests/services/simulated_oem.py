@@ -13,6 +13,7 @@ from enum import StrEnum
 from oem_submissions.domain.evidence import CONTROL, HISTORY, POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, FieldReadback
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.looking import HistoryRules
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import (
     Answer,
     Filed,
@@ -137,6 +138,7 @@ class WorkersSession:
     truth: SimulatedOem
     pause: Callable[[str], None]
     submission: Submission | None = None
+    needles: Needles = Needles()
 
     def prepare(self, submission: Submission) -> Prepared:
         self.pause("prepare")

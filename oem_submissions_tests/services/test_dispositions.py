@@ -14,7 +14,6 @@ from oem_submissions.domain.failures import LeaseLost, StateConflict, StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.store import Ledger
@@ -24,7 +23,7 @@ from oem_submissions.services.dispositions import Polled, poll_dispositions, tel
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.sweep import sweep_account
 from oem_submissions.services.sync import same_standing, sync_claims
-from oem_submissions_tests.evidence.sealing import NOTARY
+from oem_submissions_tests.evidence.sealing import SEALING
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import PARTITION, Clock, Killed, KilledAt, let_pass, run
@@ -53,7 +52,7 @@ class World:
         store = MemoryStore()
         partition = type(PARTITION)("aurora", "10234", period)
         filed = run(self.ledger, self.portal, store, partition)
-        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, bundle=build_bundle, notary=NOTARY)
+        seal_claims(filed, "run-1", "w", ledger=self.ledger, evidence=store, **SEALING)
         if tell:
             self.sync(period)
         return self.of(number)

@@ -20,6 +20,7 @@ from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import EvidenceUnavailable
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.settings import EnvironmentSecrets
+from oem_submissions_tests.evidence.sealing import LEAK_GATE
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.services.fakes import NOW, FakePortal
 from oem_submissions_tests.services.runs import ACCOUNT, run
@@ -37,6 +38,7 @@ def probe(ledger: Ledger, portal: FakePortal, evidence: MemoryStore | None = Non
         "oem": "aurora", "dealer": "10234", "run_id": "run-p", "worker": "worker-p", "ledger": ledger,
         "evidence": evidence or MemoryStore(), "portal": portal, "account": lambda: ACCOUNT,
         "parse": lambda payload: parse_claim(WarrantyClaim, payload), "lease_seconds": 60.0,
+        "leak_gate": LEAK_GATE,
     }  # fmt: skip
     return probe_account(ProbeWork(**(values | changes)))
 

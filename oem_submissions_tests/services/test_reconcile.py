@@ -16,7 +16,6 @@ from oem_submissions.domain.outcomes import Answer, Hit, Pending, Reference, Unk
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
@@ -30,7 +29,7 @@ from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.evidence import samples
-from oem_submissions_tests.evidence.sealing import KEYS, NOTARY
+from oem_submissions_tests.evidence.sealing import KEYS, SEALING
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal, FakeSession, hit
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, expire_leases, let_pass, run
@@ -115,9 +114,7 @@ def test_a_claim_whose_worker_died_past_the_click_is_found_and_its_bundle_says_w
     (claim,) = run(ledger, portal, evidence)
     assert (claim.state, claim.reference) == (State.CONFIRMED, "WC-000001")
     assert ledger.facts(claim.claim_id)["late"] == [HISTORY, POST_CONFIRM, REQUEST, RECONCILED]
-    assert (
-        seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY) == []
-    )
+    assert seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, **SEALING) == []
     (sealed,) = ledger.find("WC-000001")
     verification = verify_bundle(evidence.get(f"bundles/{claim.claim_id}/{sealed.bundle_digest}.zip"), keys=KEYS)
     assert verification.findings == ()
@@ -227,7 +224,7 @@ def test_a_workers_clock_that_is_wrong_decides_nothing(ledger: Ledger, evidence:
     claim = again(ledger, portal, evidence)
     assert (claim.state, len(portal.filed)) == (State.CONFIRMED, 2)
     claims = ledger.all_claims()
-    assert seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY) == []
+    assert seal_claims(claims, "r", "w", ledger=ledger, evidence=evidence, **SEALING) == []
     for sealed in ledger.all_claims():
         bundle = evidence.get(f"bundles/{sealed.claim_id}/{sealed.bundle_digest}.zip")
         assert verify_bundle(bundle, keys=KEYS).findings == ()
@@ -393,9 +390,7 @@ def test_a_person_says_filed_and_brings_the_proof(ledger: Ledger, evidence: Memo
     assert (decided.state, decided.reference, decided.reason) == (State.CONFIRMED, "WC-000007", None)
     event = ledger.events(claim.claim_id)[-1]
     assert (event.actor, event.details["why"], event.fencing_token) == ("Ana", "seen under Claim history", None)
-    assert (
-        seal_claims([decided], "run-9", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=NOTARY) == []
-    )
+    assert seal_claims([decided], "run-9", "w", ledger=ledger, evidence=evidence, **SEALING) == []
 
 
 def test_a_reference_of_another_claim_is_not_taken_from_a_person_either(ledger: Ledger, evidence: MemoryStore) -> None:

@@ -13,10 +13,13 @@ from typing import Any
 from adapters.aurora.mapping import form_values
 from oem_submissions.domain.claims import WarrantyClaim, parse_claim
 from oem_submissions.domain.records import Claim
+from oem_submissions.evidence.leaks import leaks
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import Account, Portal
+from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
+from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.bench import bare
 from oem_submissions_tests.bench.figures import ratio
 from oem_submissions_tests.bench.meter import Cost
@@ -89,6 +92,7 @@ def _run(partition: Partition, account: Account, ledger: Any, evidence: Any, por
         click_seconds=20.0,
         attempts_budget=3,
         look_hours=24.0,
+        leak_gate=LeakGate(leaks, EnvironmentSecrets({})),
     )
 
 
