@@ -22,7 +22,6 @@ from oem_submissions.domain.needles import Kind, Needles
 from oem_submissions.domain.outcomes import Answer, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
@@ -30,6 +29,7 @@ from oem_submissions.ports import Prepared, Submission
 from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.seal import Unsealed, seal_claims
 from oem_submissions.settings import EnvironmentSecrets
+from oem_submissions_tests.evidence.sealing import SEALING
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import NOW, FakePortal, FakeSession
 from oem_submissions_tests.services.runs import let_pass, run
@@ -68,9 +68,7 @@ def names(ledger: Ledger, claim_id: str) -> set[str]:
 def seal(ledger: Ledger, store: MemoryStore) -> list[Unsealed]:
     secret = {EnvironmentSecrets.where("portal/aurora/10234/password"): PASSWORD}
     gate = LeakGate(leaks, EnvironmentSecrets(secret))
-    return seal_claims(
-        ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, bundle=build_bundle, leak_gate=gate
-    )
+    return seal_claims(ledger.all_claims(), "r", "w", ledger=ledger, evidence=store, **(SEALING | {"leak_gate": gate}))
 
 
 def stored(store: MemoryStore) -> bytes:

@@ -12,13 +12,12 @@ from sqlalchemy import text
 from oem_submissions.domain.checkpoints import claimed, fingerprint
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import EvidenceUnavailable, SigningUnavailable
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
-from oem_submissions_tests.evidence.sealing import KEYS, NOTARY, ORIGIN, FixedSigner, notary
+from oem_submissions_tests.evidence.sealing import KEYS, NOTARY, ORIGIN, SEALING, FixedSigner, notary
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import Killed, run
@@ -39,7 +38,7 @@ def of(ledger: Ledger, claim_id: str) -> Claim:
 
 
 def seal(claims: list[Claim], ledger: Any, evidence: Any, by: Notary = NOTARY) -> list[Unsealed]:
-    return seal_claims(claims, "run-1", "w", ledger=ledger, evidence=evidence, bundle=build_bundle, notary=by)
+    return seal_claims(claims, "run-1", "w", ledger=ledger, evidence=evidence, **(SEALING | {"notary": by}))
 
 
 def bundles(claim: Claim, evidence: MemoryStore) -> list[str]:
