@@ -335,6 +335,56 @@ class EvidenceStore(Protocol):
         """Every key that begins with `prefix`, sorted."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Gone for good when it returns, every version of it; nothing happens when there is none.
+
+        Raises `EvidenceLocked`. Whether it *may* go is decided before, by the ledger (`services.retention`).
+        """
+        ...
+
+    def hold(self, key: str, on: bool) -> None:
+        """Put the store's own legal hold on the key, or take it off: while it is on, `delete` is refused.
+
+        Nothing happens when there is no such key, or when the store keeps no holds.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WrappedKey:
+    """A claim's data key, encrypted under a master key."""
+
+    wrapped: bytes = field(repr=False)
+    wrapped_by: str
+    """Which master key that was."""
+
+
+class DataKeys(Protocol):
+    """Where the wrapped data keys of claims are kept: one per claim, and none ever again once it was erased."""
+
+    def data_key(self, claim_id: str) -> WrappedKey | None:
+        """The claim's key; None when none was made yet. Raises `EvidenceErased`."""
+        ...
+
+    def add_data_key(self, claim_id: str, key: WrappedKey) -> WrappedKey:
+        """Keep the claim's first key; the one that is kept, which is another's if that came first.
+
+        Raises `EvidenceErased`.
+        """
+        ...
+
+
+class MasterKey(Protocol):
+    """Encrypts data keys. Raises `EvidenceUnavailable` when it can't be used, or is not the one that it was."""
+
+    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for this claim."""
+        ...
+
+    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+        """The data key."""
+        ...
+
 
 class SigningUnavailable(Exception):
     """The signing key can't be used: missing, unsafe, or its service is not reachable. Nothing was signed."""

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.master_keys import KmsMasterKey, LocalMasterKey
+from oem_submissions.evidence.personal import PersonalStore
 from oem_submissions.evidence.store_directory import DirectoryStore
+from oem_submissions.evidence.store_s3 import S3Place, S3Store
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
+from oem_submissions.ports import DataKeys
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.release import LedgerGate
@@ -45,7 +49,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         settings=settings,
         ledger=ledger,
         crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
-        evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
+        evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=part("secrets", EnvironmentSecrets),
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id)),
@@ -69,6 +73,40 @@ def browser_runtime(settings: Settings, run_id: str | None = None) -> BrowserRun
 def database_url(settings: Settings) -> str:
     """The ledger's database: the one that is set, or the embedded one, started if need be."""
     return settings.database_url or EmbeddedPostgres(settings.postgres).url("oem_submissions")
+
+
+def evidence_store(settings: Settings, keys: DataKeys) -> PersonalStore:
+    """The evidence store, with personal data encrypted per claim; `keys` is the ledger."""
+    return PersonalStore(bare_store(settings), keys, master_key(settings))
+
+
+def bare_store(settings: Settings) -> DirectoryStore | S3Store:
+    """Where the bytes lie, as they lie there."""
+    if not settings.evidence.startswith("s3://"):
+        return DirectoryStore(settings.evidence)
+    bucket, _, prefix = settings.evidence.removeprefix("s3://").partition("/")
+    place = S3Place(bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "")
+    return S3Store(aws_client("s3"), place, settings.retention_months if settings.object_lock else None)
+
+
+def aws_client(service: str, **options: Any) -> Any:
+    """A client of an AWS service: endpoint, region and credentials come from AWS's own variables and files.
+
+    A hanging endpoint costs 23 s at the most, in which the account's lease is renewed and nothing is clicked. boto3
+    and not dagster-aws's resource: that takes no time-outs, and costs every command Dagster's import.
+    """
+    import boto3  # here: it takes half a second, and most installations' commands do without
+    from botocore.config import Config
+
+    patience = Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2, "mode": "standard"})
+    return boto3.client(service, config=patience, **options)
+
+
+def master_key(settings: Settings) -> LocalMasterKey | KmsMasterKey:
+    """What the data keys of claims are encrypted under."""
+    if settings.personal_key is None:
+        return LocalMasterKey(settings.keys / "personal-data.key")
+    return KmsMasterKey(lambda: aws_client("kms"), settings.personal_key.removeprefix("awskms:"))
 
 
 def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:
