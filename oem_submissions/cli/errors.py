@@ -10,7 +10,13 @@ import typer
 from rich.console import Console
 
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, SubmissionError
-from oem_submissions.ports import CrmUnavailable, EvidenceMissing, EvidenceUnavailable, LedgerUnavailable
+from oem_submissions.ports import (
+    CrmUnavailable,
+    EvidenceLocked,
+    EvidenceMissing,
+    EvidenceUnavailable,
+    LedgerUnavailable,
+)
 from oem_submissions.services.review import VerdictRefused
 from oem_submissions.settings import SettingsError
 
@@ -31,7 +37,7 @@ class NotSo(Exception):
     """The thing asked for is not so: one sentence."""
 
 
-_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing)
+_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceLocked, EvidenceMissing)
 _PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
 
 
