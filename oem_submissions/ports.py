@@ -36,6 +36,7 @@ from oem_submissions.domain.records import (
     DueWork,
     Event,
     HeldClaim,
+    Hold,
     KeptArtifact,
     Lease,
     LostLease,
@@ -353,6 +354,56 @@ class EvidenceStore(Protocol):
         """Every key that begins with `prefix`, sorted."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Gone for good when it returns, every version of it; nothing happens when there is none.
+
+        Raises `EvidenceLocked`. Whether it *may* go is decided before, by the ledger (`services.retention`).
+        """
+        ...
+
+    def hold(self, key: str, on: bool) -> None:
+        """Put the store's own legal hold on the key, or take it off: while it is on, `delete` is refused.
+
+        Nothing happens when there is no such key, or when the store keeps no holds.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WrappedKey:
+    """A claim's data key, encrypted under a master key."""
+
+    wrapped: bytes = field(repr=False)
+    wrapped_by: str
+    """Which master key that was."""
+
+
+class DataKeys(Protocol):
+    """Where the wrapped data keys of claims are kept: one per claim, and none ever again once it was erased."""
+
+    def data_key(self, claim_id: str) -> WrappedKey | None:
+        """The claim's key; None when none was made yet. Raises `EvidenceErased`."""
+        ...
+
+    def add_data_key(self, claim_id: str, key: WrappedKey) -> WrappedKey:
+        """Keep the claim's first key; the one that is kept, which is another's if that came first.
+
+        Raises `EvidenceErased`.
+        """
+        ...
+
+
+class MasterKey(Protocol):
+    """Encrypts data keys. Raises `EvidenceUnavailable` when it can't be used, or is not the one that it was."""
+
+    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for this claim."""
+        ...
+
+    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+        """The data key."""
+        ...
+
 
 class SigningUnavailable(Exception):
     """The signing key can't be used: missing, unsafe, or its service is not reachable. Nothing was signed."""
@@ -585,6 +636,16 @@ class Ledger(Protocol):
     def run_measures(self, release: Release, first: int = 50, last: int = 450) -> list[RunMeasure]: ...
     def pilots(self, oem: str) -> list[str]: ...
     def verifying_runs(self, release: Release, but: str = "") -> list[str]: ...
+
+    # retention and erasure
+    def erase(self, claim: Claim, payload: dict[str, Any], by: str, why: str) -> Claim: ...
+    def prune(self, claim: Claim, payload: dict[str, Any], months: int, by: str) -> Claim: ...
+    def unswept(self) -> list[Claim]: ...
+    def swept(self, claim_id: str) -> None: ...
+    def past_retention(self, months: int) -> list[Claim]: ...
+    def set_hold(self, claim_id: str, on: bool, by: str, why: str) -> bool: ...
+    def holds(self) -> list[Hold]: ...
+    def hold_on(self, claim_id: str) -> Hold | None: ...
 
     # reading
     def now(self) -> datetime: ...

@@ -64,23 +64,36 @@ class Settings:
     """The first day that has partitions."""
     intake_seconds: int = 60
     """How often the CRM is asked for due claims."""
+    evidence_place: str | None = None
+    """Of the evidence store: a folder, or `s3://bucket/prefix`; None: below `home`."""
+    retention_months: int = 24
+    """For so long after it came to rest, a claim's evidence stays whatever anybody wants."""
+    object_lock: bool = True
+    """Whether a bucket must enforce the retention itself."""
+    personal_key: str | None = None
+    """The master key of personal data, `awskms:…`; None: a file below `home`."""
 
     @property
-    def evidence(self) -> Path:
-        """The evidence store's folder."""
-        return self.home / "evidence"
+    def evidence(self) -> str:
+        """The evidence store's folder, or `s3://bucket/prefix`."""
+        return self.evidence_place or str(self.home / "evidence")
 
     @property
     def keys(self) -> Path:
-        """Where this installation's keys are, and the public keys that it trusts (`*.pub.pem`)."""
-        return self.signing_key_path.parent if self.signing_key_path else self.home / "keys"
+        """The folder of this machine's keys."""
+        return self.home / "keys"
+
+    @property
+    def public_keys(self) -> Path:
+        """The folder of the public keys that this installation trusts (`*.pub.pem`), beside its own."""
+        return self.signing_key_path.parent if self.signing_key_path else self.keys
 
     @property
     def signing_key_path(self) -> Path | None:
         """The signing key's file; None when it is one of AWS KMS."""
         if self.signing_key.startswith(KMS):
             return None
-        return Path(self.signing_key) if self.signing_key else self.home / "keys" / "evidence-signing.pem"
+        return Path(self.signing_key) if self.signing_key else self.keys / "evidence-signing.pem"
 
     @property
     def postgres(self) -> Path:
@@ -138,6 +151,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),
+        evidence_place=_evidence_place(env),
+        retention_months=int(_number(env, "RETENTION_MONTHS", 24, least=1)),
+        object_lock=_object_lock(env),
+        personal_key=_personal_key(env),
     )
 
 
@@ -150,6 +167,31 @@ def _origin(env: Mapping[str, str]) -> str:
             f"{PREFIX}LOG_ORIGIN is '{origin}'; it should be like desk.example.com/evidence-log, without space or plus."
         )
     return origin
+
+
+def _evidence_place(env: Mapping[str, str]) -> str | None:
+    place = env.get(f"{PREFIX}EVIDENCE")
+    if not place:
+        return None
+    if "://" not in place:
+        return str(Path(place).resolve())
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w/=+@:.,-]*)?", place, re.ASCII):
+        raise SettingsError(f"{PREFIX}EVIDENCE should be a folder, or s3://bucket/prefix, and nothing else.")
+    return place
+
+
+def _object_lock(env: Mapping[str, str]) -> bool:
+    word = env.get(f"{PREFIX}OBJECT_LOCK") or "on"
+    if word not in ("on", "off"):
+        raise SettingsError(f"{PREFIX}OBJECT_LOCK is '{word}'; it should be on or off.")
+    return word == "on"
+
+
+def _personal_key(env: Mapping[str, str]) -> str | None:
+    name = env.get(f"{PREFIX}PERSONAL_KEY")
+    if name and not re.fullmatch(r"awskms:\S+", name):
+        raise SettingsError(f"{PREFIX}PERSONAL_KEY should be awskms: and a KMS key's id, alias or ARN.")
+    return name or None
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:

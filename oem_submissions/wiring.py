@@ -19,15 +19,18 @@ from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle, complete_bundle
 from oem_submissions.evidence.keyfiles import key_file
 from oem_submissions.evidence.leaks import leaks
+from oem_submissions.evidence.master_keys import KmsMasterKey, LocalMasterKey
+from oem_submissions.evidence.personal import PersonalStore
 from oem_submissions.evidence.signing import PUBLIC_KEYS, KmsSigner, LocalSigner, TrustedKeys, public_key
 from oem_submissions.evidence.store_directory import DirectoryStore
+from oem_submissions.evidence.store_s3 import S3Place, S3Store
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
-from oem_submissions.ports import Secrets, Signer, SigningUnavailable
+from oem_submissions.ports import DataKeys, Secrets, Signer, SigningUnavailable
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.release import LedgerGate
@@ -55,7 +58,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         settings=settings,
         ledger=ledger,
         crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
-        evidence=part("evidence", lambda: DirectoryStore(settings.evidence)),
+        evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=secrets,
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id, secrets)),
@@ -91,7 +94,7 @@ def readback_key(settings: Settings, secrets: Secrets) -> bytes:
     given = secrets.find("evidence/hmac_key")
     if given is not None:
         return given.encode()
-    return key_file(settings.home / "keys" / "readback-hmac.key", lambda: token_bytes(32))
+    return key_file(settings.keys / "readback-hmac.key", lambda: token_bytes(32))
 
 
 def database_url(settings: Settings) -> str:
@@ -108,14 +111,12 @@ def signer(settings: Settings) -> Signer:
 
 @cache
 def _kms_signer(key_id: str) -> KmsSigner:
-    """One per process, so that the public key is asked for once."""
-    import boto3  # here: it takes a while to import, and most commands don't sign
-    from botocore.config import Config
+    """One per process, so that the public key is asked for once.
 
-    # While a checkpoint is signed nobody else can log a bundle: this may not take long.
-    patience = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
+    While it signs a checkpoint nobody else can log a bundle: `aws_client` is not patient.
+    """
     try:
-        return KmsSigner(key_id, boto3.client("kms", config=patience))
+        return KmsSigner(key_id, aws_client("kms"))
     except BotoCoreError as error:
         raise SettingsError(f"AWS KMS can't be used with this configuration: {error}") from error
 
@@ -128,12 +129,46 @@ def trusted_keys(settings: Settings, files: Sequence[Path] = ()) -> TrustedKeys:
     own = settings.signing_key_path
     asked = not files and (own is None or own.exists())  # asking for a key that is not there yet would make it
     pems = [signer(settings).public_key_pem] if asked else []
-    for path in files or sorted(settings.keys.glob(PUBLIC_KEYS)):
+    for path in files or sorted(settings.public_keys.glob(PUBLIC_KEYS)):
         try:
             pems.append(public_key(path.read_bytes()))
         except (OSError, ValueError) as error:
             raise SettingsError(f"{path} can't be used to verify: {getattr(error, 'strerror', 0) or error}") from error
     return TrustedKeys(pems)
+
+
+def evidence_store(settings: Settings, keys: DataKeys) -> PersonalStore:
+    """The evidence store, with personal data encrypted per claim; `keys` is the ledger."""
+    return PersonalStore(bare_store(settings), keys, master_key(settings))
+
+
+def bare_store(settings: Settings) -> DirectoryStore | S3Store:
+    """Where the bytes lie, as they lie there."""
+    if not settings.evidence.startswith("s3://"):
+        return DirectoryStore(settings.evidence)
+    bucket, _, prefix = settings.evidence.removeprefix("s3://").partition("/")
+    place = S3Place(bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "")
+    return S3Store(aws_client("s3"), place, settings.retention_months if settings.object_lock else None)
+
+
+def aws_client(service: str, **options: Any) -> Any:
+    """A client of an AWS service: endpoint, region and credentials come from AWS's own variables and files.
+
+    A hanging endpoint costs 23 s at the most, in which the account's lease is renewed and nothing is clicked. boto3
+    and not dagster-aws's resource: that takes no time-outs, and costs every command Dagster's import.
+    """
+    import boto3  # here: it takes half a second, and most installations' commands do without
+    from botocore.config import Config
+
+    patience = Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2, "mode": "standard"})
+    return boto3.client(service, config=patience, **options)
+
+
+def master_key(settings: Settings) -> LocalMasterKey | KmsMasterKey:
+    """What the data keys of claims are encrypted under."""
+    if settings.personal_key is None:
+        return LocalMasterKey(settings.keys / "personal-data.key")
+    return KmsMasterKey(lambda: aws_client("kms"), settings.personal_key.removeprefix("awskms:"))
 
 
 def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:

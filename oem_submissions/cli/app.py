@@ -27,6 +27,7 @@ from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.cli.evidence import evidence
 from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
@@ -38,7 +39,6 @@ from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import ReleaseState
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.domain.texts import visible
-from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
@@ -63,6 +63,7 @@ app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
 app.command("new-oem")(new_oem)
 app.add_typer(release, name="release")
+app.add_typer(evidence, name="evidence")
 app.command()(probe)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -169,7 +170,7 @@ def desk(port: Annotated[int, typer.Option(help="On the loopback interface.")] =
 
     settings = read_settings()
     with open_ledger(settings) as ledger:
-        serve(create_app(ledger, DirectoryStore(settings.evidence), settings.dagster_url), "127.0.0.1", port)
+        serve(create_app(ledger, wiring.evidence_store(settings, ledger), settings.dagster_url), "127.0.0.1", port)
 
 
 @app.command()
@@ -417,7 +418,9 @@ def _bundle_of(claim_id: str) -> bytes:
         raise NotSo(f"'{claim_id}' is neither a file nor a claim: see `oem-submissions lookup`.")
     if claim.bundle_digest is None:
         raise NotSo(f"Claim {claim_id} is {claim.state} and has no sealed bundle.")
-    return DirectoryStore(settings.evidence).get(bundle_key(claim_id, claim.bundle_digest))
+    if claim.pruned_at is not None:
+        raise NotSo(f"The bundle of claim {claim_id} was given up on {claim.pruned_at:%Y-%m-%d}, past its retention.")
+    return wiring.bare_store(settings).get(bundle_key(claim_id, claim.bundle_digest))
 
 
 # --- what needs a person ------------------------------------------------------------------------------------------

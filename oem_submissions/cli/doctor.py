@@ -13,11 +13,14 @@ from functools import partial
 from adapters.registry import oems
 from oem_submissions import wiring
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.evidence.store_s3 import S3Store
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
+from oem_submissions.ports import CrmUnavailable, EvidenceUnavailable, LedgerUnavailable
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
+
+_WRONG = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,14 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
 def _look(part: str, check: Callable[[], str]) -> Diagnosis:
     try:
         return Diagnosis(part, True, check())
-    except (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, OSError) as error:
+    except (
+        ConfigurationError,
+        SettingsError,
+        LedgerUnavailable,
+        CrmUnavailable,
+        EvidenceUnavailable,
+        OSError,
+    ) as error:
         return Diagnosis(part, False, str(error))
 
 
@@ -76,9 +86,12 @@ def _ledger(settings: Settings) -> str:
 
 
 def _evidence(settings: Settings) -> str:
-    settings.evidence.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=settings.evidence):
-        return str(settings.evidence)
+    store = wiring.bare_store(settings)
+    if isinstance(store, S3Store):
+        return store.inspect()
+    store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=store.root):
+        return f"{store.root}: write-once; whoever may write to this disk can delete evidence"
 
 
 def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:

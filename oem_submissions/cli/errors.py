@@ -12,6 +12,7 @@ from rich.console import Console
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, SubmissionError
 from oem_submissions.ports import (
     CrmUnavailable,
+    EvidenceLocked,
     EvidenceLogBroken,
     EvidenceMissing,
     EvidenceUnavailable,
@@ -38,7 +39,15 @@ class NotSo(Exception):
     """The thing asked for is not so: one sentence."""
 
 
-_NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing, EvidenceLogBroken)
+_NOT_SO = (
+    NotSo,
+    VerdictRefused,
+    StateConflict,
+    SubmissionError,
+    EvidenceLocked,
+    EvidenceMissing,
+    EvidenceLogBroken,
+)
 _PART_MISSING = (
     ConfigurationError,
     SettingsError,

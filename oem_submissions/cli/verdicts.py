@@ -11,12 +11,12 @@ from oem_submissions.domain.evidence import HISTORY, Artifact
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.records import Claim
 from oem_submissions.evidence.images import ShotUnreadable, as_shot
-from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.references import in_cell
 from oem_submissions.services.review import Said, Verdict, decide
 from oem_submissions.settings import Settings
+from oem_submissions.wiring import evidence_store
 
 _WITHOUT_HISTORY_MINUTES = 60
 """The settle window of a portal whose pack names no history."""
@@ -46,7 +46,7 @@ def carry_out(
         _picture(picture) if picture else None,
         _settled_at(claim, ledger, settings) if verdict is Verdict.NOT_FILED else None,
     )
-    return decide(claim, said, ledger=ledger, evidence=DirectoryStore(settings.evidence))
+    return decide(claim, said, ledger=ledger, evidence=evidence_store(settings, ledger))
 
 
 def _settled_at(claim: Claim, ledger: Ledger, settings: Settings) -> datetime | None:

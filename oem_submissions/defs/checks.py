@@ -48,7 +48,7 @@ def without_evidence(claims: Sequence[Claim], services: Services, verify: Verify
     """By claim id: what is wrong with the bundle of a filed claim."""
     problems = {}
     for claim in claims:
-        if claim.state not in FILED:
+        if claim.state not in FILED or claim.pruned_at is not None:
             continue
         if claim.bundle_digest is None:
             problems[claim.claim_id] = "no bundle is sealed"

@@ -76,6 +76,10 @@ _HAPPENED: dict[str, str] = {
     "decision_overdue": "The OEM’s decision is overdue",
     "crm_told_disposition": "CRM told of the OEM’s decision, and read back",
     "redriven": "Sent round again by an operator",
+    "erased": "Personal data erased",
+    "pruned": "Evidence given up, past its retention",
+    "hold_placed": "Put under a legal hold",
+    "hold_lifted": "Legal hold lifted",
 }
 
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")

@@ -81,17 +81,33 @@ class Attachment(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+ERASED = "ERASED"
+"""Stands where personal data stood: a text and a code that every personal field takes."""
+
+
 class ClaimModel(BaseModel):
-    """The base of every claim: strict, frozen, and identified by its natural key."""
+    """The base of every claim: strict, frozen, and identified by its natural key.
+
+    Every claim model says which of its fields hold personal data, be it none: an erasure must not miss one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     claim_type: str
     natural_key_fields: ClassVar[tuple[str, ...]]
+    personal_fields: ClassVar[tuple[str, ...]]
+    """Of people, or typed freely, so that people may be in it; never one of the natural key. Each takes `ERASED`."""
 
     dealer_code: Code
     """The OEM's code for the dealer; it must be the one that the portal shows after log-in."""
     attachments: tuple[Attachment, ...] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Raises `TypeError` for a claim model that does not say what is personal in it."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if "personal_fields" not in vars(cls):
+            raise TypeError(f"{cls.__name__} does not say what is personal in it: set personal_fields, be it to ().")
 
     @model_validator(mode="after")
     def _names_differ(self) -> ClaimModel:
@@ -122,6 +138,7 @@ class WarrantyClaim(ClaimModel):
 
     claim_type: Literal["warranty"] = "warranty"
     natural_key_fields: ClassVar = ("dealer_code", "repair_order", "line", "coverage")
+    personal_fields: ClassVar = ("complaint", "cause", "correction", "technician")
 
     vin: Vin
     repair_order: Code
@@ -158,6 +175,7 @@ class CoopClaim(ClaimModel):
 
     claim_type: Literal["coop"] = "coop"
     natural_key_fields: ClassVar = ("dealer_code", "fund", "vendor", "vendor_invoice", "activity")
+    personal_fields: ClassVar = ()
 
     fund: Code
     activity: Literal["digital", "print", "radio", "event"]
@@ -180,6 +198,7 @@ class DeliveryReport(ClaimModel):
 
     claim_type: Literal["delivery_report"] = "delivery_report"
     natural_key_fields: ClassVar = ("vin", "sale_sequence")
+    personal_fields: ClassVar = ("salesperson", "customer_name", "lender")
 
     vin: Vin
     sale_sequence: Annotated[int, Field(ge=1, le=9)] = 1
@@ -197,6 +216,7 @@ class IncentiveClaim(ClaimModel):
 
     claim_type: Literal["incentive"] = "incentive"
     natural_key_fields: ClassVar = ("vin", "programme")
+    personal_fields: ClassVar = ("customer_name",)
 
     vin: Vin
     programme: Code
@@ -224,6 +244,25 @@ def parse_claim(model: Any, payload: dict[str, Any]) -> ClaimModel:
         return chosen.model_validate(payload)
     except ValidationError as error:
         raise PayloadInvalid(_sentence(error)) from error
+
+
+def without_personal(model: Any, payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with `ERASED` for what is personal, still a valid claim; nothing at all of one that is not valid.
+
+    Files go by a number: their names are typed by people. VIN, numbers, dates and amounts stay.
+    """
+    try:
+        claim = parse_claim(model, payload)
+    except PayloadInvalid:
+        return {}
+    kept = dict(payload)
+    for name in claim.personal_fields:
+        if kept.get(name) is not None:
+            kept[name] = ERASED
+    kept["attachments"] = [
+        {**file, "name": f"{ERASED}-{number}"} for number, file in enumerate(payload.get("attachments", ()), 1)
+    ]
+    return kept
 
 
 def _sentence(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import re
 import unicodedata
@@ -71,6 +72,25 @@ class FieldReadback:
 
 
 # --- keys of the evidence store ----------------------------------------------------------------------------------
+
+
+PERSONAL_FOLDERS = ("personal", "attachments")
+"""What lies here holds personal data: encrypted under its claim's own key, never locked, so that it can be erased."""
+
+LOCKED_FOLDERS = ("bundles", "keys", "log")
+"""What lies here holds no personal data in the clear: locked for the time of retention where the store can do that."""
+
+
+def is_locked(key: str) -> bool:
+    """Whether the key is of the kind that is under retention from the moment it is put."""
+    return key.split("/", 1)[0] in LOCKED_FOLDERS
+
+
+def retained_until(since: datetime, months: int) -> datetime:
+    """The end of a retention of so many calendar months; of a month that is too short, its last day."""
+    year, month = divmod(since.year * 12 + since.month - 1 + months, 12)
+    day = min(since.day, calendar.monthrange(year, month + 1)[1])
+    return since.replace(year=year, month=month + 1, day=day)
 
 
 def check_key(key: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from oem_submissions.domain.breaker import Ending
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.states import State
+from oem_submissions.domain.states import AT_REST, State
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,15 @@ class Claim:
     """Begun since the claim was held."""
     absences: int = 0
     """How often it was found never to have been filed, and returned, in its whole life."""
+    erased_at: datetime | None = None
+    """When its personal data was erased: the payload's is replaced, and what was encrypted can't be read any more."""
+    pruned_at: datetime | None = None
+    """When its evidence was given up, past its retention: that the bundle is missing is no loss."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing more happens to it by itself; a refusal is at rest once it is sealed."""
+        return self.state in AT_REST and (self.state is not State.REJECTED or self.bundle_digest is not None)
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,16 @@ class Event:
     details: dict[str, Any]
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A legal hold: nothing of the claim may be deleted or erased until a person lifts it."""
+
+    claim_id: str
+    at: datetime
+    by: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ NEEDS_WORKER = frozenset({S.READY, S.PREPARED, S.ARMED, S.RECONCILING})
 """In these states a worker with the account's lease has something to do, if only to put a lost one's work right."""
 TOLD_TO_CRM = frozenset({S.REJECTED, S.DEAD, S.WITHDRAWN, S.SYNCED}) | HELD
 """In these states the dealer must see in the CRM where the claim stands. `SEALED` becomes `SYNCED` by that write."""
+AT_REST = frozenset({S.SYNCED, S.REJECTED, S.DEAD, S.WITHDRAWN})
+"""In these states nothing happens to a claim any more unless a person or the CRM wants it."""
 
 
 def crm_status(state: State) -> str:

@@ -10,12 +10,16 @@ import errno
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 
 from oem_submissions.domain.evidence import check_key
-from oem_submissions.ports import EvidenceConflict, EvidenceMissing, EvidenceUnavailable
+from oem_submissions.ports import EvidenceConflict, EvidenceLocked, EvidenceMissing, EvidenceUnavailable
 
 _TEMPORARY = ".tmp-"  # `check_key` refuses keys with a part that begins with a dot, so none is ever taken for one
+_HOLDS = ".holds"
+_STALE_SECONDS = 3600.0
+"""No writer needs so long: a temporary file that is older was left by one that was killed."""
 
 
 class DirectoryStore:
@@ -73,6 +77,35 @@ class DirectoryStore:
             raise EvidenceUnavailable(self._sentence("list", prefix, error)) from error
         return sorted(key for key in found if key.startswith(prefix))
 
+    def delete(self, key: str) -> None:
+        """Gone for good, and so is what killed writers left beside it. Raises `EvidenceLocked`, `EvidenceUnavailable`.
+
+        The hold is this store's word only: whoever may write to the disk can break it.
+        """
+        check_key(key)
+        path = self.root / key
+        try:
+            if (self.root / _HOLDS / key).exists():
+                raise EvidenceLocked(f"{key} is under a legal hold: nothing was deleted.")
+            _remove(path)
+            _sweep(path.parent)
+        except OSError as error:
+            raise EvidenceUnavailable(self._sentence("delete", key, error)) from error
+
+    def hold(self, key: str, on: bool) -> None:
+        """A legal hold on the key, or none. Raises `EvidenceUnavailable`."""
+        check_key(key)
+        mark = self.root / _HOLDS / key
+        try:
+            if not on:
+                _remove(mark)
+            elif (self.root / key).is_file():
+                _make_folders(mark.parent)
+                _write_once(mark, b"")
+                _sync(mark.parent)
+        except OSError as error:
+            raise EvidenceUnavailable(self._sentence("hold", key, error)) from error
+
     def _sentence(self, verb: str, key: str, error: OSError) -> str:
         remedy = {
             errno.ENOSPC: "Free some space on its disk.",
@@ -114,6 +147,21 @@ def _read(path: Path) -> bytes:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
+
+
+def _remove(path: Path) -> None:
+    """Durably; nothing happens when there is none."""
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return
+    _sync(path.parent)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            left.unlink(missing_ok=True)
 
 
 def _make_folders(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from oem_submissions.domain.evidence import check_key
-from oem_submissions.ports import EvidenceConflict, EvidenceMissing
+from oem_submissions.ports import EvidenceConflict, EvidenceErased, EvidenceLocked, EvidenceMissing, WrappedKey
 
 
 class MemoryStore:
@@ -13,6 +13,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
+        self._held: set[str] = set()
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes) -> None:
@@ -38,3 +39,47 @@ class MemoryStore:
         """Every key that begins with `prefix`, sorted."""
         with self._lock:
             return sorted(key for key in self._files if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Gone for good. Raises `EvidenceLocked` under a hold."""
+        check_key(key)
+        with self._lock:
+            if key in self._held:
+                raise EvidenceLocked(f"{key} is under a legal hold: nothing was deleted.")
+            self._files.pop(key, None)
+
+    def hold(self, key: str, on: bool) -> None:
+        """A legal hold on the key, or none."""
+        check_key(key)
+        with self._lock:
+            if on and key in self._files:
+                self._held.add(key)
+            elif not on:
+                self._held.discard(key)
+
+
+class MemoryDataKeys:
+    """`ports.DataKeys` in memory."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, WrappedKey | None] = {}
+        self._lock = threading.Lock()
+
+    def data_key(self, claim_id: str) -> WrappedKey | None:
+        """The claim's key; None when none was made yet. Raises `EvidenceErased`."""
+        with self._lock:
+            key = self._keys.get(claim_id)
+            if key is None and claim_id in self._keys:
+                raise EvidenceErased(f"The personal data of claim {claim_id} was erased.")
+            return key
+
+    def add_data_key(self, claim_id: str, key: WrappedKey) -> WrappedKey:
+        """Keep the claim's first key; the one that is kept. Raises `EvidenceErased`."""
+        with self._lock:
+            self._keys.setdefault(claim_id, key)
+        return self.data_key(claim_id) or key
+
+    def erase(self, claim_id: str) -> None:
+        """The key is gone, for ever."""
+        with self._lock:
+            self._keys[claim_id] = None

@@ -43,6 +43,7 @@ from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
+from oem_submissions.ledger.keeping import KeepingBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
     compare_and_set,
@@ -93,7 +94,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook):
+class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
@@ -157,6 +158,8 @@ class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook)
     def _amend(self, claim: Claim, new: NewClaim, actor: str) -> Claim:
         if claim.state not in (State.READY, State.DEAD):
             raise StateConflict(f"Claim {claim.claim_id} is {claim.state}: its payload can't change any more.")
+        if claim.erased_at is not None:
+            raise StateConflict(f"The personal data of claim {claim.claim_id} was erased: it is not taken in again.")
         with self._engine.begin() as connection:
             now = database_now(connection)
             values = {**_intake_values(new), "attempts": 0}
@@ -556,6 +559,11 @@ class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook)
             now = database_now(connection)
             if claim.state is not State.DEAD:
                 raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not DEAD: it can't be redriven.")
+            if claim.erased_at is not None:
+                raise StateConflict(
+                    f"The personal data of claim {claim.claim_id} was erased, so that it can't be filed: make a new"
+                    " record in the CRM."
+                )
             again: dict[str, Any] = {"state": State.READY, "attempts": 0, "reason": None, "reason_text": None}
             if claim.natural_key is None:
                 again = {"source_sha256": ""}

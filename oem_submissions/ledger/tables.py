@@ -73,6 +73,8 @@ claims = Table(
     Column("look_again_at", _Moment),
     Column("looks", Integer, nullable=False, server_default="0"),
     Column("absences", Integer, nullable=False, server_default="0"),
+    Column("erased_at", _Moment),
+    Column("pruned_at", _Moment),
     UniqueConstraint("oem", "crm_record_id"),
     CheckConstraint("state = 'DEAD' OR natural_key IS NOT NULL", name="identified"),
     CheckConstraint("state NOT IN ('CONFIRMED', 'SEALED', 'SYNCED') OR reference IS NOT NULL", name="referenced"),
@@ -472,6 +474,38 @@ evidence_stamps = Table(
     Column("at", _Moment, nullable=False),
 )
 """Append-only: RFC 3161 time-stamps of checkpoints."""
+claim_keys = Table(
+    "claim_keys",
+    metadata,
+    # No foreign key: a claim's files come before the claim.
+    Column("claim_id", Text, primary_key=True),
+    # Null once it was erased; the row stays, so that there is never another one.
+    Column("wrapped", LargeBinary),
+    Column("wrapped_by", Text),
+    Column("created_at", _Moment, nullable=False),
+    Column("erased_at", _Moment),
+    Column("erased_by", Text),
+    Column("erased_why", Text),
+    # When what the key had encrypted was deleted from the evidence store, too.
+    Column("swept_at", _Moment),
+    CheckConstraint("(wrapped IS NULL) = (erased_at IS NOT NULL)", name="key_or_erased"),
+    CheckConstraint("erased_at IS NULL OR (erased_by IS NOT NULL AND erased_why IS NOT NULL)", name="erased_by_whom"),
+    Index("ix_claim_keys_unswept", "claim_id", postgresql_where=text("erased_at IS NOT NULL AND swept_at IS NULL")),
+)
+"""The data key of each claim's personal data, encrypted under a master key."""
+
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("claim_id", Text, ForeignKey("claims.claim_id"), nullable=False),
+    Column("on", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_legal_holds_claim_id_entry", "claim_id", "entry"),
+)
+"""Append-only: placed and lifted. The last entry of a claim says whether it is held."""
 
 APPEND_ONLY = (
     events,
@@ -492,4 +526,5 @@ APPEND_ONLY = (
     evidence_log_nodes,
     evidence_checkpoints,
     evidence_stamps,
+    legal_holds,
 )

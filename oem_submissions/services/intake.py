@@ -23,6 +23,7 @@ from oem_submissions.ports import (
     CrmFile,
     CrmFileRefused,
     CrmRecord,
+    EvidenceErased,
     EvidenceStore,
     Ledger,
 )
@@ -56,11 +57,13 @@ def take_in_due_claims(
         source = source_digest(record)
         if known is not None and not _is_to_be_read_again(known, source, adapters):
             continue
-        new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes)
         try:
+            new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes)
             claim = ledger.add_claim(new) if known is None else ledger.amend_claim(known, new)
-        except StateConflict:
-            continue  # a worker just took the old payload: the correction is late, and the CRM will show the outcome
+        except (StateConflict, EvidenceErased):
+            # A worker just took the old payload: the correction is late, and the CRM will show the outcome. Or the
+            # claim's personal data was erased just now, and is not brought back.
+            continue
         if claim.state is State.DEAD:
             _log.warning(
                 "claim %s of record %s: %s %s", claim.claim_id, record.record_id, claim.reason, claim.reason_text
@@ -75,7 +78,7 @@ def take_in_due_claims(
 
 def _is_to_be_read_again(known: Claim, source: str, adapters: Mapping[str, ClaimRules]) -> bool:
     """Whether a record that the ledger has was corrected, or its OEM got an adapter, before anything was filed."""
-    if known.state not in (State.READY, State.DEAD):
+    if known.state not in (State.READY, State.DEAD) or known.erased_at is not None:
         return False
     return known.source_sha256 != source or (known.reason is ReasonCode.OEM_UNKNOWN and known.oem in adapters)
 

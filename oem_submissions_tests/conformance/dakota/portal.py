@@ -18,6 +18,7 @@ class PartsReturn(ClaimModel):
 
     claim_type: Literal["parts_return"] = "parts_return"
     natural_key_fields: ClassVar = ("dealer_code", "invoice", "part")
+    personal_fields: ClassVar = ()
 
     invoice: Code
     part: Code

@@ -1,0 +1,93 @@
+"""What the data keys of claims are encrypted under: a key file of this machine, or a key in AWS KMS.
+
+The data keys themselves, and what they encrypt, are `personal`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from oem_submissions.domain.keys import sha256_hex
+from oem_submissions.evidence.keyfiles import key_file
+from oem_submissions.ports import EvidenceUnavailable, SigningUnavailable, WrappedKey
+
+_KMS = "awskms:"
+
+
+class LocalMasterKey:
+    """`ports.MasterKey` in a file, made on first use. Whoever loses the file has erased every claim's personal data."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """Which key it is, without telling it. Raises `EvidenceUnavailable`."""
+        return f"local:{sha256_hex(self._key())[:16]}"
+
+    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""
+        return WrappedKey(AESSIV(self._key()).encrypt(data_key, [claim_id.encode()]), self.name)
+
+    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+        """The data key. Raises `EvidenceUnavailable` when it was encrypted under another master key."""
+        try:
+            if key.wrapped_by == self.name:
+                return AESSIV(self._key()).decrypt(key.wrapped, [claim_id.encode()])
+        except InvalidTag as error:
+            raise EvidenceUnavailable(f"The ledger's data key of claim {claim_id} was changed.") from error
+        raise EvidenceUnavailable(
+            f"The personal data of claim {claim_id} is under the master key {key.wrapped_by}, and {self._path} is"
+            f" {self.name}: put the right key back, or set OEM_SUBMISSIONS_PERSONAL_KEY as it was."
+        )
+
+    def _key(self) -> bytes:
+        try:
+            return key_file(self._path, lambda: AESSIV.generate_key(512))
+        except SigningUnavailable as error:
+            raise EvidenceUnavailable(str(error)) from error
+
+
+class KmsMasterKey:
+    """`ports.MasterKey` in AWS KMS: the claim's id is the encryption context, so that no key opens another claim."""
+
+    def __init__(self, client: Callable[[], Any], key_id: str) -> None:
+        self._client = client
+        self._key_id = key_id
+
+    @property
+    def name(self) -> str:
+        """Which key it is."""
+        return _KMS + self._key_id
+
+    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""
+        answer = self._ask("encrypt", claim_id, KeyId=self._key_id, Plaintext=data_key)
+        return WrappedKey(answer["CiphertextBlob"], self.name)
+
+    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+        """The data key; KMS finds the key that it was encrypted under. Raises `EvidenceUnavailable`."""
+        if not key.wrapped_by.startswith(_KMS):
+            raise EvidenceUnavailable(
+                f"The personal data of claim {claim_id} is under the master key {key.wrapped_by}, not under one of KMS:"
+                " leave OEM_SUBMISSIONS_PERSONAL_KEY unset where that key file is."
+            )
+        answer = self._ask("decrypt", claim_id, CiphertextBlob=key.wrapped, KeyId=key.wrapped_by.removeprefix(_KMS))
+        return bytes(answer["Plaintext"])
+
+    def _ask(self, what: str, claim_id: str, **words: Any) -> dict[str, Any]:
+        remedy = "Check the key, this machine's right to use it, and the network."
+        try:
+            return dict(getattr(self._client(), what)(EncryptionContext={"claim": claim_id}, **words))
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "an error")
+            raise EvidenceUnavailable(f"KMS did not {what} with {self.name}: {code}. {remedy}") from error
+        except (BotoCoreError, OSError) as error:
+            text = f"KMS did not {what} with {self.name}: {type(error).__name__}. {remedy}"
+            raise EvidenceUnavailable(text) from error
