@@ -51,6 +51,7 @@ from oem_submissions.ledger.moves import (
     move,
     on_attempt,
 )
+from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
@@ -92,7 +93,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook):
+class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, OverviewBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
