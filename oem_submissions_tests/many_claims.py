@@ -81,6 +81,6 @@ def fill(connection: psycopg.Connection, claims: int) -> None:
     values = {"claims": claims, "dealers": DEALERS, "events": EVENTS}
     for step in _STEPS:
         for name, value in values.items():
-            step = step.replace(f"%({name})s", str(value))  # type: ignore[assignment]  # noqa: PLW2901
+            step = step.replace(f"%({name})s", str(value))  # type: ignore[assignment]
         connection.execute(step)
     connection.execute("VACUUM (ANALYZE) claims, claim_terms, attempts, events, artifacts")

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Lateral, Row, Select, func, lateral, select, true
+from sqlalchemy import ARRAY, Engine, Row, Select, Text, func, lateral, literal, select, true
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
@@ -149,7 +150,7 @@ def held_query(states: Collection[State], limit: int) -> Select[Any]:
     )
 
 
-def _last_attempt() -> Lateral:
+def _last_attempt() -> LateralFromClause:
     return lateral(
         select(attempts.c.number, attempts.c.pack_version)
         .where(attempts.c.claim_id == claims.c.claim_id)
@@ -215,6 +216,6 @@ def oldest_query(oems: Sequence[str]) -> Select[Any]:
 
 def last_ticks_query(oems: Sequence[str]) -> Select[Any]:
     """One step into the index by OEM and time each."""
-    named = func.unnest(list(oems)).table_valued("oem").alias("named")
+    named = func.unnest(literal(list(oems), ARRAY(Text))).table_valued("oem").render_derived("named")
     last = lateral(select(ticks.c.at).where(ticks.c.oem == named.c.oem).order_by(ticks.c.at.desc()).limit(1))
     return select(named.c.oem, last.c.at).select_from(named.join(last, true()))
