@@ -17,7 +17,7 @@ from oem_submissions.desk.room import Room, outcome_in_words, posting, see_other
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.charts import cusum_chart, seconds_chart
 from oem_submissions.domain.gate import NEEDED, Judgement, Streak, Verdict
-from oem_submissions.domain.releases import Release, ReleaseState
+from oem_submissions.domain.releases import FILES, Release, ReleaseState
 from oem_submissions.services.drifting import Drift
 from oem_submissions.services.release_report import ReleaseReport
 
@@ -99,8 +99,8 @@ def possible(report: ReleaseReport | None, releases: list[Release]) -> list[Acti
     """What makes sense now; whether it can be done is the service's word."""
     if report is None:
         return []
-    suspended = any(release.state is ReleaseState.SUSPENDED for release in releases)
-    acts = [Act.RESUME] if suspended else [Act.SUSPEND]
+    acts = [Act.RESUME] if any(release.state is ReleaseState.SUSPENDED for release in releases) else []
+    acts += [Act.SUSPEND] if any(release.state in FILES for release in releases) else []
     if report.release.is_verifying and report.streak.opens:
         acts.insert(0, Act.APPROVE)
     if sum(1 for release in releases if any(entry.note == "promoted" for entry in release.log)) > 1:

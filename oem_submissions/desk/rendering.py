@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from oem_submissions.desk.story import DISPOSITION_WORDS, STATE_WORDS, tone_of, tone_of_standing
 from oem_submissions.domain.reasons import REASONS
@@ -14,6 +15,8 @@ from oem_submissions.domain.texts import shortened, visible
 
 LONGEST = 4000
 """Characters of any one text that a page shows; what a portal wrote may have megabytes."""
+
+_COMMAND = re.compile("`([^`]+)`")
 
 
 def make_environment() -> Environment:
@@ -36,6 +39,7 @@ def make_environment() -> Environment:
         "since": lambda at: span((datetime.now(UTC) - at).total_seconds()),
         "brief": lambda text: shortened(str(text), 160),
         "label": lambda text: shortened(str(text), 60),
+        "ticked": _ticked,
         "spoken": lambda text: str(text).replace("_", " ").capitalize(),
         "words": lambda state: STATE_WORDS[state][0],
         "sentence": lambda state: STATE_WORDS[state][1],
@@ -51,6 +55,11 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return visible(shortened(value, LONGEST))
+
+
+def _ticked(text: str) -> Markup:
+    """Commands in a sentence, which stand between backticks, as code."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(_shown(text)))))  # noqa: S704 - escaped before
 
 
 def span(seconds: float) -> str:

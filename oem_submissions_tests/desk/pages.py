@@ -27,3 +27,19 @@ PAGES = [
     "/queue",
     "/alerts",
 ]
+
+RICHEST = [
+    "/",
+    f"/claims/{FILED}",
+    f"/claims/{FILED}/shots/7/pre_submit.webp",
+    "/review",
+    f"/review/{ASKED}",
+    "/dead-letters",
+    "/dead-letters/redrive",
+    "/oems",
+    "/oems/aurora",
+    "/oems/aurora/suspend",
+    "/queue",
+    "/alerts",
+]
+"""Of each kind the page with the most on it."""
