@@ -166,11 +166,12 @@ def simulator(
 @app.command()
 def desk(port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8787) -> None:
     """The evidence desk alone."""
-    from oem_submissions.desk.app import create_app, serve
+    from oem_submissions.cli.desk import desk_app
+    from oem_submissions.desk.app import serve
 
     settings = read_settings()
     with open_ledger(settings) as ledger:
-        serve(create_app(ledger, wiring.evidence_store(settings, ledger), settings.dagster_url), "127.0.0.1", port)
+        serve(desk_app(ledger, wiring.evidence_store(settings, ledger), settings), "127.0.0.1", port)
 
 
 @app.command()
@@ -445,15 +446,26 @@ def decide_held(
     as_json: AsJson = False,
 ) -> None:
     """Give your verdict on a claim that needs review. A filed one is sealed and told to the CRM by the next run."""
-    from oem_submissions.cli.verdicts import carry_out
+    from oem_submissions.cli.verdicts import Verdicts
 
     settings = read_settings()
     with open_ledger(settings) as ledger:
-        decided = carry_out(claim, verdict, by, why, reference, picture, ledger, settings)
+        held = ledger.claim(claim)
+        if held is None:
+            raise NotSo(f"There is no claim '{claim}'; `oem-submissions review list` shows those that are held.")
+        verdicts = Verdicts(ledger, wiring.evidence_store(settings, ledger), settings)
+        decided = verdicts.carry_out(held, verdict, by, why, reference, _read(picture) if picture else None)
     if as_json:
         print_json({"claim_id": decided.claim_id, "state": decided.state, "reference": decided.reference})
     else:
         terminal.print(f"Claim {decided.claim_id} is {decided.state} {decided.reference or ''}")
+
+
+def _read(picture: Path) -> bytes:
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise NotSo(f"{picture} can't be read: {error}") from error
 
 
 def _show_claims(claims: Sequence[Claim], as_json: bool, nothing: str) -> None:

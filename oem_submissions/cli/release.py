@@ -15,7 +15,7 @@ from oem_submissions.cli.console import AsJson, open_ledger, print_json, require
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.domain.failures import ConfigurationError, StateConflict
 from oem_submissions.domain.gate import Verdict
-from oem_submissions.domain.releases import Cause, Release, ReleaseState, deployed
+from oem_submissions.domain.releases import ReleaseState
 from oem_submissions.domain.texts import shortened, visible
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services import release as gate
@@ -72,8 +72,7 @@ def suspend(oem: str, by: By, why: Why) -> None:
     """File nothing more for this OEM, until it is resumed. Probes go on."""
     require_known(oem)
     with open_ledger() as ledger:
-        files = [release for release in _deployed(ledger, oem) if release.is_production or release.is_verifying]
-        moved = [release for release in files if gate.suspend(ledger, release, Cause.PERSON, by, f"{by}: {why}")]
+        moved = gate.suspend_oem(ledger, ADAPTERS[oem], by, why)
     if not moved:
         raise NotSo(f"Nothing is filed for {oem} that could be suspended: see `oem-submissions release show {oem}`.")
     terminal.print(f"Suspended: {', '.join(release.name for release in moved)} of {oem}.")
@@ -84,8 +83,7 @@ def resume(oem: str, by: By, why: Why) -> None:
     """Take back what suspended it, whatever that was. The next batch is probed first."""
     require_known(oem)
     with open_ledger() as ledger:
-        held = [release for release in _deployed(ledger, oem) if release.state is ReleaseState.SUSPENDED]
-        moved = [release for release in held if gate.resume(ledger, release, Cause.PERSON, by, f"{by}: {why}")]
+        moved = gate.resume_oem(ledger, ADAPTERS[oem], by, why)
     if not moved:
         raise NotSo(f"No release of {oem} is suspended: see `oem-submissions release show {oem}`.")
     terminal.print(f"Resumed: {', '.join(release.name for release in moved)} of {oem}.")
@@ -139,10 +137,6 @@ def _or_not_so() -> Iterator[None]:
         yield
     except (ConfigurationError, StateConflict) as refused:
         raise NotSo(str(refused)) from refused
-
-
-def _deployed(ledger: Ledger, oem: str) -> list[Release]:
-    return deployed(ledger.releases(oem), ADAPTERS[oem].digest)
 
 
 def _others(ledger: Ledger, oem: str, report: ReleaseReport | None) -> list[dict[str, Any]]:

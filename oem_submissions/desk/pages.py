@@ -1,21 +1,19 @@
-"""What the desk's pages show, ready for the templates: pure gathering and formatting, no HTTP."""
+"""What a claim's page shows, ready for the templates: pure gathering, no HTTP."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from datetime import datetime
+from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from oem_submissions.desk.story import DISPOSITION_WORDS, STATE_WORDS, Line, tell, tone_of, tone_of_standing
+from oem_submissions.desk.story import Line, Mark, marks, tell
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import CONTROL, FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import REASONS, Reason
 from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
-from oem_submissions.domain.texts import visible
 
 _CAPTIONS = {
     PRE_SUBMIT: "Before: the filled form",
@@ -32,8 +30,45 @@ class Shot:
     """A picture on a claim's page."""
 
     caption: str
-    url: str
+    attempt_id: int
+    name: str
     captured_at: datetime
+    sha256: str
+    claim_id: str
+
+    @property
+    def picture(self) -> str:
+        """Where its bytes are."""
+        return f"/artifacts/{quote(self.claim_id)}/{self.attempt_id}/{quote(self.name)}"
+
+    @property
+    def page(self) -> str:
+        """Where it is shown alone, large."""
+        return f"/claims/{quote(self.claim_id)}/shots/{self.attempt_id}/{quote(self.name)}"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What signature and log say of a sealed bundle; None of it can be told from the bundle's bytes alone."""
+
+    key_fingerprint: str
+    """Hex SHA-256 of the signing key."""
+    log_index: int
+    log_size: int
+    """Of the checkpoint that its inclusion is proven in."""
+    logged_at: datetime
+    stamped_at: datetime | None = None
+    """When a timestamp authority stamped a checkpoint that covers it; None: not yet."""
+    stamped_by: str | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceText:
+    """The portal's text that a reference was taken from, around it."""
+
+    before: str
+    marked: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -42,11 +77,13 @@ class ClaimPage:
 
     claim: Claim
     lines: list[Line]
+    marks: list[Mark]
     attempts: list[Attempt]
     shots: list[Shot]
     reason: Reason | None
     standing: Standing | None
-    run_url: str | None
+    quoted: ReferenceText | None
+    proof: Proof | None
 
 
 def claim_page(
@@ -55,21 +92,32 @@ def claim_page(
     attempts: Sequence[Attempt],
     artifacts: Sequence[KeptArtifact],
     standing: Standing | None,
-    dagster_url: str,
+    reference: Reference | None,
+    proof: Proof | None = None,
 ) -> ClaimPage:
     """The page of a claim; its pictures are those of the last attempt that left any."""
     return ClaimPage(
         claim,
         tell(events),
+        marks(events),
         list(attempts),
-        _shots(claim.claim_id, artifacts),
+        shots_of(artifacts),
         REASONS[claim.reason] if claim.reason else None,
         standing,
-        _run_url(dagster_url, claim.run_id),
+        _quoted(reference) if claim.reference else None,
+        proof,
     )
 
 
-def _shots(claim_id: str, artifacts: Sequence[KeptArtifact]) -> list[Shot]:
+def _quoted(reference: Reference | None) -> ReferenceText | None:
+    if reference is None:
+        return None
+    text, (start, end) = reference.raw_text, reference.span
+    return ReferenceText(text[:start], text[start:end], text[end:]) if 0 <= start < end <= len(text) else None
+
+
+def shots_of(artifacts: Sequence[KeptArtifact]) -> list[Shot]:
+    """The pictures of the last attempt that left any, and those of the newest look-up, in the order of the story."""
     pictures = [artifact for artifact in artifacts if artifact.name in _CAPTIONS]
     last = max((picture.attempt_id for picture in pictures), default=None)
     order = list(_CAPTIONS)
@@ -77,10 +125,18 @@ def _shots(claim_id: str, artifacts: Sequence[KeptArtifact]) -> list[Shot]:
     captioned = [(_CAPTIONS[p.name], p) for p in shown]
     if HISTORY not in {p.name for p in shown}:
         captioned += _last_look([artifact for artifact in artifacts if artifact.attempt_id == last])
-    return [
-        Shot(caption, f"/artifacts/{quote(claim_id)}/{p.attempt_id}/{quote(p.name)}", p.captured_at)
-        for caption, p in captioned
-    ]
+    return [_shot(caption, artifact) for caption, artifact in captioned]
+
+
+def shot_of(artifact: KeptArtifact) -> Shot:
+    """Any picture that was kept."""
+    if look := _LOOK.fullmatch(artifact.name):
+        return _shot(f"{_LOOKED_AT[look[2]]}, look {int(look[1])}", artifact)
+    return _shot(_CAPTIONS.get(artifact.name, artifact.name), artifact)
+
+
+def _shot(caption: str, artifact: KeptArtifact) -> Shot:
+    return Shot(caption, artifact.attempt_id, artifact.name, artifact.captured_at, artifact.sha256, artifact.claim_id)
 
 
 def _last_look(artifacts: Sequence[KeptArtifact]) -> list[tuple[str, KeptArtifact]]:
@@ -88,43 +144,3 @@ def _last_look(artifacts: Sequence[KeptArtifact]) -> list[tuple[str, KeptArtifac
     found = [(look_of[1], look_of[2], a) for a in artifacts if (look_of := _LOOK.fullmatch(a.name))]
     newest = max((number for number, _, _ in found), default="")
     return [(f"{_LOOKED_AT[what]}, look {int(number)}", a) for number, what, a in found if number == newest]
-
-
-def _run_url(dagster_url: str, run_id: str | None) -> str | None:
-    if run_id is None or urlsplit(dagster_url).scheme not in ("http", "https"):
-        return None
-    return f"{dagster_url}/runs/{quote(run_id, safe='')}"
-
-
-def make_environment() -> Environment:
-    """The templates, with escaping on and hidden characters spelled out in every text."""
-    environment = Environment(
-        loader=PackageLoader("oem_submissions.desk", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
-    )
-    environment.filters |= {
-        "day": lambda at: at.astimezone(UTC).date().isoformat(),
-        "clock": lambda at: at.astimezone(UTC).time().isoformat("milliseconds"),
-        "minute": lambda at: at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
-        "gap": _gap,
-        "words": lambda state: STATE_WORDS[state][0],
-        "sentence": lambda state: STATE_WORDS[state][1],
-        "tone": tone_of,
-        "decision": lambda standing: DISPOSITION_WORDS[standing.disposition],
-        "decision_tone": tone_of_standing,
-    }
-    return environment
-
-
-def _gap(seconds: float | None) -> str:
-    """The time since the line before, to the precision that people care about; empty when it is next to nothing."""
-    if seconds is None or abs(seconds) < 0.05:
-        return ""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"+{seconds / size:.0f} {unit}"
-    return f"+{seconds:.1f} s"

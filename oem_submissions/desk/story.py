@@ -11,6 +11,7 @@ from typing import Any, Literal
 from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.records import Event
 from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.domain.texts import shortened
 
 Tone = Literal["good", "bad", "held", "plain", "quiet"]
 
@@ -82,6 +83,16 @@ _HAPPENED: dict[str, str] = {
     "hold_lifted": "Legal hold lifted",
 }
 
+_MARKS: dict[str, tuple[str, bool]] = {
+    "erased": ("The personal data of this claim was erased; the bundle still verifies.", True),
+    "pruned": ("The retention of this claim is over: what was kept of it has been removed.", True),
+    "hold_placed": ("This claim is under legal hold: nothing of it is removed.", True),
+    "hold_lifted": ("hold_placed", False),
+}
+"""By kind of event: what stands at the top of the page from then on; or the kind whose sentence it takes away."""
+
+_LONGEST = 600
+"""Characters of one detail: the whole of it is in the bundle, and in `oem-submissions lookup --json`."""
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -96,6 +107,28 @@ class Line:
     actor: str
     gap_seconds: float | None
     """Since the line before; None for the first."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that is so of the whole claim, since an event."""
+
+    text: str
+    at: datetime
+    actor: str
+    why: str
+
+
+def marks(events: Sequence[Event]) -> list[Mark]:
+    """What is erased, removed or held, as the claim stands now."""
+    found: dict[str, Mark] = {}
+    for event in events:
+        text, sets = _MARKS.get(event.kind, ("", True))
+        if not sets:
+            found.pop(text, None)
+        elif text:
+            found[event.kind] = Mark(text, event.at, event.actor, str(event.details.get("why") or ""))
+    return list(found.values())
 
 
 def tone_of(state: State) -> Tone:
@@ -145,4 +178,4 @@ def _tone(event: Event) -> Tone:
 def _details(details: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Digests are shortened: the claim's facts have those that matter in full."""
     told = {name.replace("_", " "): str(value) for name, value in details.items() if value not in (None, "", [])}
-    return tuple((name, _DIGEST.sub(r"\1…", value)) for name, value in told.items())
+    return tuple((name, _DIGEST.sub(r"\1…", shortened(value, _LONGEST))) for name, value in told.items())

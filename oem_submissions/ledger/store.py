@@ -53,6 +53,7 @@ from oem_submissions.ledger.moves import (
     move,
     on_attempt,
 )
+from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
@@ -94,7 +95,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook):
+class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.

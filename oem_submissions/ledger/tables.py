@@ -81,6 +81,8 @@ claims = Table(
     CheckConstraint("state NOT IN ('SEALED', 'SYNCED') OR bundle_digest IS NOT NULL", name="evidenced"),
     Index("ix_claims_partition", "oem", "dealer", "period"),
     Index("ix_claims_state", "oem", "state"),
+    # The desk's lists and counts, over all OEMs.
+    Index("ix_claims_state_updated_at", "state", "updated_at"),
     Index("ix_claims_updated_at", "updated_at"),
     # One reference belongs to one claim of an OEM.
     Index("uq_claims_oem_reference", "oem", "reference", unique=True, postgresql_where=text("reference IS NOT NULL")),

@@ -231,6 +231,20 @@ def resume(ledger: Ledger, release: Release, cause: Cause, actor: str, why: str)
     return True
 
 
+def suspend_oem(ledger: Ledger, rules: ClaimRules, by: str, why: str) -> list[Release]:
+    """A named person has nothing more filed for an OEM; the releases that were suspended by it."""
+    now = deployed(ledger.releases(rules.oem), rules.digest)
+    files = [release for release in now if release.is_production or release.is_verifying]
+    return [release for release in files if suspend(ledger, release, Cause.PERSON, by, f"{by}: {why}")]
+
+
+def resume_oem(ledger: Ledger, rules: ClaimRules, by: str, why: str) -> list[Release]:
+    """A named person takes back what suspended an OEM, whatever that was; the releases that go on."""
+    now = deployed(ledger.releases(rules.oem), rules.digest)
+    held = [release for release in now if release.state is ReleaseState.SUSPENDED]
+    return [release for release in held if resume(ledger, release, Cause.PERSON, by, f"{by}: {why}")]
+
+
 def approve(ledger: Ledger, rules: ClaimRules, by: str) -> Release:
     """A named person lets a release go live that has passed its gate. Raises `ConfigurationError`, `StateConflict`."""
     trial = verifying(deployed(ledger.releases(rules.oem), rules.digest))

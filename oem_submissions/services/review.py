@@ -49,36 +49,57 @@ class Said:
 
 def decide(claim: Claim, said: Said, *, ledger: Ledger, evidence: EvidenceStore) -> Claim:
     """Carry the verdict out. Raises `VerdictRefused`."""
-    if claim.state is not State.NEEDS_REVIEW:
-        text = f"Claim {claim.claim_id} is {claim.state}: a verdict is asked for when it is NEEDS_REVIEW."
-        raise VerdictRefused(text)
-    if not said.by.strip() or not said.why.strip():
-        raise VerdictRefused("A verdict needs the name of the person who gives it, and why.")
+    require_possible(claim, said, ledger)
     match said.verdict:
         case Verdict.FILED:
             return _filed(claim, said, ledger, evidence)
         case Verdict.NOT_FILED:
-            if said.settled_at is not None and ledger.now() < said.settled_at:
-                text = (
-                    f"The portal may not list claim {claim.claim_id} yet: look again after {said.settled_at:%H:%M} UTC."
-                )
-                raise VerdictRefused(f"{text} The verdict 'not-filed' has it filed anew.")
             return ledger.not_filed(claim, said.by, said.why)
         case Verdict.CANNOT_TELL:
             return ledger.cannot_tell(claim, said.by, said.why)
 
 
+def require_possible(claim: Claim, said: Said, ledger: Ledger) -> None:
+    """Raises `VerdictRefused` when it can't be taken as the claim stands now. The picture is not asked for here."""
+    if claim.state is not State.NEEDS_REVIEW:
+        text = f"Claim {claim.claim_id} is {claim.state}: a verdict is asked for when it is NEEDS_REVIEW."
+        raise VerdictRefused(text)
+    if not said.by.strip() or not said.why.strip():
+        raise VerdictRefused("A verdict needs the name of the person who gives it, and why.")
+    if said.verdict is Verdict.FILED:
+        if said.reference is None:
+            raise VerdictRefused("The verdict 'filed' needs the portal's reference.")
+        if PRE_SUBMIT not in _shots(claim, ledger):
+            text = f"The picture before the click of claim {claim.claim_id} is missing: it can't be proven."
+            raise VerdictRefused(text)
+    early = said.verdict is Verdict.NOT_FILED and said.settled_at is not None and ledger.now() < said.settled_at
+    if early and said.settled_at is not None:
+        text = f"The portal may not list claim {claim.claim_id} yet: look again after {said.settled_at:%H:%M} UTC."
+        raise VerdictRefused(f"{text} The verdict 'not-filed' has it filed anew.")
+
+
+def needs_picture(claim: Claim, ledger: Ledger) -> bool:
+    """Whether `filed` can be proven only with a picture that the person brings: there is none of the answer."""
+    return POST_CONFIRM not in _shots(claim, ledger)
+
+
+def _clicked(claim: Claim, ledger: Ledger) -> Attempt:
+    """The last attempt that was armed: what is in review has one."""
+    return next(attempt for attempt in reversed(ledger.attempts(claim.claim_id)) if attempt.armed_at is not None)
+
+
+def _shots(claim: Claim, ledger: Ledger) -> set[str]:
+    attempt = _clicked(claim, ledger)
+    return {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
+
+
 def _filed(claim: Claim, said: Said, ledger: Ledger, evidence: EvidenceStore) -> Claim:
     """No success without proof, whoever says so: both shots must be there, or the person brings the second."""
-    if said.reference is None:
-        raise VerdictRefused("The verdict 'filed' needs the portal's reference.")
-    attempt = next(attempt for attempt in reversed(ledger.attempts(claim.claim_id)) if attempt.armed_at is not None)
-    have = {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
-    if PRE_SUBMIT not in have:
-        raise VerdictRefused(f"The picture before the click of claim {claim.claim_id} is missing: it can't be proven.")
-    if POST_CONFIRM not in have and said.picture is None:
+    assert said.reference is not None, "require_possible has asked for it"
+    if said.picture is None and needs_picture(claim, ledger):
         text = f"Claim {claim.claim_id} has no picture of the answer: give one of the page that shows the reference."
         raise VerdictRefused(text)
+    attempt = _clicked(claim, ledger)
     how = {"found": "by a person", "verdict": said.verdict, "by": said.by, "why": said.why}
     picture = replace(said.picture, name=HISTORY) if said.picture else None
     pieces = late_pieces(claim, attempt, picture, said.reference, how, ledger)

@@ -16,8 +16,7 @@ import pytest
 
 from adapters.aurora.portal import Aurora
 from adapters.registry import ADAPTERS
-from oem_submissions.cli.errors import NotSo
-from oem_submissions.cli.verdicts import carry_out
+from oem_submissions.cli.verdicts import Verdicts
 from oem_submissions.cli.watch import watch
 from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.failures import StepFailed
@@ -229,14 +228,16 @@ def test_a_verdict_names_its_person_and_is_checked_by_the_pack(
         run(ledger, portal, evidence)
     letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
     number = next(n for n in (f"WC-2026-000007-{c}" for c in letters) if Aurora().reference_is_plausible(n))
-    settings = read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path)})
+    verdicts = Verdicts(ledger, evidence, read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path)}))
 
     def say(reference: str | None, verdict: Verdict = Verdict.FILED) -> None:
-        carry_out(claim.claim_id, verdict, "Ana", "seen", reference, None, ledger, settings)
+        held = ledger.claim(claim.claim_id)
+        assert held is not None
+        verdicts.carry_out(held, verdict, "Ana", "seen", reference, None)
 
-    with pytest.raises(NotSo, match="does not have the form of a claim number"):
+    with pytest.raises(VerdictRefused, match="does not have the form of a claim number"):
         say("WC-7")
-    with pytest.raises(NotSo, match="goes with the verdict 'filed'"):
+    with pytest.raises(VerdictRefused, match="goes with the verdict 'filed'"):
         say(number, Verdict.NOT_FILED)
     with pytest.raises(VerdictRefused, match="has no picture of the answer"):
         say(number)

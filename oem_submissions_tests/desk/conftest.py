@@ -9,9 +9,29 @@ from dataclasses import dataclass
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from oem_submissions.desk.access import Role, User
 from oem_submissions.desk.app import create_app, guarded
+from oem_submissions.desk.room import Addresses
+from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
+
+ANA = User("Ana", Role.OPERATOR)
+ADDRESSES = Addresses("http://127.0.0.1:3000/", "http://127.0.0.1:8700/crm/{id}")
+
+
+class SignedIn:
+    """Stands in for the access middleware: everybody is Ana, or the role that a header names."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        role = dict(scope.get("headers", [])).get(b"x-role", b"operator").decode()
+        user = None if role == "nobody" else User("Ana", Role(role))
+        scope.setdefault("state", {}).update(user=user, csrf="token-of-the-session")
+        await self._app(scope, receive, send)
 
 
 @dataclass(frozen=True)
@@ -20,17 +40,18 @@ class RunningDesk:
 
     url: str
     ledger: MadeUpLedger
+    operating: MadeUpOperating
 
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[RunningDesk]:
-    ledger = made_up()
-    app = guarded(create_app(ledger, ledger.store, "http://127.0.0.1:3000/"))
+    ledger, operating = made_up(), MadeUpOperating()
+    app = guarded(SignedIn(create_app(ledger, ledger.store, ADDRESSES, operating)))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # The socket listens already: a request that comes before the server has started waits, and is answered.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield RunningDesk(f"http://127.0.0.1:{listening.getsockname()[1]}", ledger)
+        yield RunningDesk(f"http://127.0.0.1:{listening.getsockname()[1]}", ledger, operating)
         server.should_exit = True
         thread.join()

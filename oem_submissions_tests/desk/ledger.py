@@ -1,17 +1,35 @@
-"""A made-up ledger for the desk: claims in every state, with their stories, and a store that holds the proof."""
+"""A made-up ledger for the desk: claims in many states, with their stories, and a store that holds the proof."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from oem_submissions.domain.breaker import Breaker, Position
+from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.evidence import artifact_key, bundle_key
+from oem_submissions.domain.outcomes import Reference
+from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Alert, AlertKind, Attempt, Claim, Event, KeptArtifact, Pins
+from oem_submissions.domain.records import (
+    Alert,
+    AlertKind,
+    Attempt,
+    Claim,
+    Event,
+    KeptArtifact,
+    Lease,
+    LostLease,
+    Pins,
+)
+from oem_submissions.domain.releases import Release
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_memory import MemoryStore
+from oem_submissions_tests.desk import gates
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.evidence.sealing import sealed_bundle
 
@@ -19,8 +37,11 @@ FILED = "aurora-k3v7q2mxw5la"
 REFUSED = "borealis-aaaabbbbcccc"
 STOPPED = "cascade-ddddeeeeffff"
 HELD = "aurora-gggghhhhiiii"
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e{{ 7*7 }}"
-RUN = "3f0c6d1e-9a3b-4b8e-8b0c-52a4e1f0c7aa"
+ASKED = "aurora-jjjjkkkkllll"
+SUNK = "borealis-mmmmnnnnoooo"
+HOSTILE = gates.HOSTILE
+RUN = gates.RUN
+ACCOUNT = Breaker("aurora", "D1042", Position.OPEN, ReasonCode.LOGIN_FAILED, "The portal says: wrong password.", 9e4, 1)
 PINS = Pins("sha256:c0de", "v0003", "sha256:ba5e")
 NOON = datetime(2026, 3, 2, 9, 14, tzinfo=UTC)
 
@@ -66,6 +87,7 @@ class MadeUpLedger:
         self.goes: dict[str, list[Attempt]] = {}
         self.kept: dict[str, list[KeptArtifact]] = {}
         self.decided: dict[str, Standing] = {}
+        self.references: dict[str, Reference] = {}
 
     def add(self, claim: Claim, *steps: tuple[float, str, State | None, dict[str, object]]) -> None:
         """Add a claim with a story of (second, kind, state reached, details)."""
@@ -103,16 +125,62 @@ class MadeUpLedger:
     def standing(self, claim_id: str) -> Standing | None:
         return self.decided.get(claim_id)
 
-    def find(self, text: str) -> list[Claim]:
-        wanted = text.upper()
-        return [c for c in self.all.values() if wanted in (c.claim_id.upper(), c.reference, c.crm_record_id.upper())]
+    def captured_reference(self, claim_id: str) -> Reference | None:
+        return self.references.get(claim_id)
 
-    def alerts(self) -> list[Alert]:
-        text = f"The portal of aurora is left alone: {HOSTILE}"
-        return [Alert(1, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, (), 3, NOON, NOON, None)]
+    def look_up(self, text: str, limit: int) -> list[Claim]:
+        wanted = text.upper()
+        known = (c for c in self.all.values() if wanted in (c.claim_id.upper(), c.reference, c.crm_record_id.upper()))
+        return list(known)[:limit]
+
+    def of_dealer(self, text: str, limit: int) -> list[Claim]:
+        return [claim for claim in self.all.values() if claim.dealer.upper() == text.upper()][:limit]
 
     def recent_claims(self, limit: int) -> list[Claim]:
         return sorted(self.all.values(), key=lambda claim: claim.updated_at, reverse=True)[:limit]
+
+    def count_states(self, states: Collection[State]) -> dict[State, int]:
+        return {state: sum(claim.state is state for claim in self.all.values()) for state in states}
+
+    def held_claims(self, states: Collection[State], limit: int) -> list[Held]:
+        held = [claim for claim in self.all.values() if claim.state in states][:limit]
+        return [Held(claim, claim.updated_at, claim.updated_at) for claim in held]
+
+    def dead_kinds(self) -> list[DeadKind]:
+        kinds = Counter((c.oem, c.reason, "v0003") for c in self.all.values() if c.state is State.DEAD)
+        return [DeadKind(*kind, claims=count) for kind, count in kinds.items()]
+
+    def dead_lines(self, oem: str | None, reason: ReasonCode | None, pack: str | None, limit: int) -> list[Dead]:
+        dead = [claim for claim in self.all.values() if claim.state is State.DEAD]
+        return [Dead(c, 1, "v0003", c.claim_id == SUNK) for c in dead if oem in (None, c.oem)][:limit]
+
+    def queue_lines(self, oems: Sequence[str]) -> list[QueueLine]:
+        counts = {State.READY: 12, State.ARMED: 1, State.NEEDS_REVIEW: 1, State.DEAD: 2}
+        return [
+            QueueLine(oem, counts if oem == "aurora" else {}, NOON if oem == "aurora" else None, NOON) for oem in oems
+        ]
+
+    def held_leases(self) -> list[Lease]:
+        return [Lease(1, "aurora", "D1042", RUN, f"worker {HOSTILE}", 812, NOON)]
+
+    def recent_losses(self, limit: int) -> list[LostLease]:
+        return [LostLease(7, NOON, "borealis", "D2001", RUN, "worker-2", 811)]
+
+    def breakers(self) -> list[Breaker]:
+        return [ACCOUNT, Breaker("aurora", None, Position.OPEN, ReasonCode.PORTAL_UNAVAILABLE, HOSTILE, 340.0, 2)]
+
+    def releases(self, oem: str) -> list[Release]:
+        return gates.releases(oem)
+
+    def probes(self, oem: str, limit: int) -> list[ProbeRecord]:
+        return gates.probes(oem)
+
+    def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]:
+        text = f"The portal of aurora is left alone: {HOSTILE}"
+        claims = (FILED, REFUSED)
+        now = Alert(2, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, claims, 3, NOON, NOON, None)
+        past = replace(now, alert_id=1, kind=AlertKind.WORKER_LOST, resolved_at=NOON, count=1, dealer="D1042")
+        return [now] if only_open else [now, past]
 
 
 def attempt(claim_id: str, **changes: object) -> Attempt:
@@ -147,6 +215,8 @@ def made_up() -> MadeUpLedger:
         (6.9, "sealed", State.SEALED, {"digest": bundle.digest}),
         (7.8, "crm_told", State.SYNCED, {"record": filed.crm_record_id}),
     )
+    start = samples.TEXT.index("AUR-4471902")
+    ledger.references[FILED] = Reference("AUR-4471902", "claim number", samples.TEXT, (start, start + 11))
     ledger.decided[FILED] = Standing(FILED, Disposition.DENIED, HOSTILE, False, True, 3, 3, NOON, NOON)
     ledger.goes[FILED] = [
         attempt(FILED, attempt_id=6, armed_at=None, reason=ReasonCode.PORTAL_MAINTENANCE, step="log in"),
@@ -167,6 +237,29 @@ def made_up() -> MadeUpLedger:
         (4, "moved", State.DEAD, {"step": "log in"}),
     )
     ledger.add(a_claim(HELD, State.OUTCOME_UNKNOWN, reason=ReasonCode.OUTCOME_UNKNOWN, dealer=HOSTILE))
+    _ask(ledger)
     for name in ("pre_submit.webp", "look_001_history.webp", "look_002_history.webp", "look_002_control.webp"):
         ledger.keep(HELD, 9, name, samples.shot(name))
     return ledger
+
+
+def _ask(ledger: MadeUpLedger) -> None:
+    """A claim that needs a verdict, and a dead letter that died past the click."""
+    asked = a_claim(
+        ASKED, State.NEEDS_REVIEW, reason=ReasonCode.OUTCOME_UNKNOWN, looks=9, version=11,
+        reason_text=f"The history lists it twice. {HOSTILE}",
+        payload={"repair_order": HOSTILE, "vin": "1HGCM82633A004352"},
+    )  # fmt: skip
+    ledger.add(
+        asked,
+        (0, "taken_in", State.READY, {}),
+        (5.2, "moved", State.ARMED, {}),
+        (5.3, "sent", None, {"method": "POST", "path": "/claims/submit"}),
+        (25, "moved", State.OUTCOME_UNKNOWN, {"text": HOSTILE}),
+        (80, "moved", State.RECONCILING, {"look": 1}),
+        (90_000, "moved", State.NEEDS_REVIEW, {"text": "Listed twice."}),
+    )
+    ledger.goes[ASKED] = [attempt(ASKED, response_status=None, responded_at=None)]
+    for name in ("pre_submit.webp", "look_009_history.webp", "look_009_control.webp"):
+        ledger.keep(ASKED, 7, name, samples.shot(name))
+    ledger.add(a_claim(SUNK, State.DEAD, reason=ReasonCode.SELECTOR_NOT_FOUND, reason_text="x" * 2_000_000))

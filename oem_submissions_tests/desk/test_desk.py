@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.desk.conftest import RunningDesk
 from oem_submissions_tests.desk.ledger import FILED, HELD, HOSTILE, REFUSED, RUN, STOPPED
+from oem_submissions_tests.desk.pages import PAGES
 from oem_submissions_tests.evidence.sealing import KEYS
 
 
@@ -80,7 +82,7 @@ def test_a_look_up_of_something_unknown_says_so(desk: RunningDesk) -> None:
 
 def test_a_filed_claim_shows_what_the_oem_decided_and_the_portals_word_is_escaped(desk: RunningDesk) -> None:
     text = get(desk, f"/claims/{FILED}").text
-    for part in ("The OEM’s decision:", "Denied", "No OEM should go there", "is overdue", "Last seen 2026-03-02 09:14"):
+    for part in ("The OEM’s decision:", "Denied", "No OEM should go there", "is overdue", "Last seen <time"):
         assert part in text
     assert "<script" not in text
     assert "⟨U+202E⟩" in text
@@ -165,7 +167,7 @@ def test_what_is_not_known_is_a_page_that_says_so(desk: RunningDesk, path: str) 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/", f"/claims/{FILED}", f"/claims/{REFUSED}", f"/claims/{HELD}", "/?q=nothing"])
+@pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_under_a_strict_policy(desk: RunningDesk, path: str) -> None:
     answer = get(desk, path)
     policy = answer.headers["content-security-policy"]
@@ -173,8 +175,10 @@ def test_every_page_is_under_a_strict_policy(desk: RunningDesk, path: str) -> No
     assert "unsafe" not in policy
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-frame-options"] == "DENY"
+    ours = ("http://127.0.0.1:3000/runs/", "http://127.0.0.1:8700/crm/", 'xmlns="http://www.w3.org/2000/svg"')
+    text = functools.reduce(lambda left, part: left.replace(part, ""), ours, answer.text)
     for forbidden in ("<script", "<style", "style=", "onclick", "onerror=alert(1)>", "http://", "https://"):
-        assert forbidden not in answer.text.replace("http://127.0.0.1:3000/runs/", ""), forbidden
+        assert forbidden not in text, forbidden
 
 
 def test_nothing_can_be_written(desk: RunningDesk) -> None:

@@ -1,0 +1,98 @@
+"""No page of the desk reads a big table from end to end: PostgreSQL is asked for the plan of each of its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, Select, text
+from sqlalchemy.dialects import postgresql
+
+from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.states import HELD, State
+from oem_submissions.ledger import overview
+from oem_submissions.ledger.embedded import EmbeddedPostgres
+from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions_tests.many_claims import fill
+
+CLAIMS = 10_000
+BIG = ("claims", "claim_terms", "events", "attempts", "artifacts")
+OEMS = ("aurora", "borealis", "cascade")
+QUERIES: dict[str, Select[Any]] = {
+    "a look-up": overview.look_up_query("AUR-0004711", 100),
+    "a dealer's claims": overview.of_dealer_query("d0007", 100),
+    "the counts": overview.count_query(HELD | {State.DEAD}),
+    "the review list": overview.held_query(HELD, 200),
+    "dead letters": overview.dead_query(None, None, None, 200),
+    "dead letters of an OEM": overview.dead_query("aurora", None, None, 200),
+    "dead letters of a reason and a pack": overview.dead_query(None, ReasonCode.LOGIN_FAILED, "v0001", 200),
+    "dead letters by kind": overview.dead_kinds_query(),
+    "the queues": overview.queue_query(OEMS),
+    "the queues' age": overview.oldest_query(OEMS),
+}
+PLAIN = {
+    "recent claims": "SELECT * FROM claims ORDER BY updated_at DESC LIMIT 30",
+    "a claim's events": "SELECT * FROM events WHERE claim_id = 'aurora-000000004711' ORDER BY sequence",
+    "a claim's attempts": "SELECT * FROM attempts WHERE claim_id = 'aurora-000000004711' ORDER BY number",
+    "a claim's artifacts": "SELECT * FROM artifacts WHERE claim_id = 'aurora-000000004711'",
+}
+
+
+@pytest.fixture(scope="module")
+def full(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engine]:
+    """A ledger with many claims, most of them at their end."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE many TEMPLATE {migrated_template}")
+        with psycopg.connect(postgres.url("many"), autocommit=True) as connection:
+            fill(connection, CLAIMS)
+        engine = ledger_engine(postgres.url("many"))
+        yield engine
+        engine.dispose()
+        admin.execute("DROP DATABASE many WITH (FORCE)")
+
+
+def plan_of(engine: Engine, query: str) -> str:
+    with engine.connect() as connection:
+        return "\n".join(connection.scalars(text("EXPLAIN " + query.replace(":", r"\:"))))
+
+
+@pytest.mark.parametrize("what", [*QUERIES, *PLAIN])
+def test_no_page_reads_a_big_table_from_end_to_end(full: Engine, what: str) -> None:
+    compiled = PLAIN.get(what) or str(
+        QUERIES[what].compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    )
+    plan = plan_of(full, compiled)
+    assert "Index" in plan
+    assert not [table for table in BIG if f"Seq Scan on {table}" in plan], plan
+
+
+def test_each_look_up_finds_what_it_should(full: Engine) -> None:
+    ledger = Ledger(full)
+    for term in ("aur-0004713", "aurora-000000004713", "REC0004713", "RO00004713"):
+        assert [claim.claim_id for claim in ledger.look_up(f" {term} ", 10)] == ["aurora-000000004713"], term
+    assert ledger.look_up("AUR-000471", 10) == []
+    assert ledger.look_up("\x00\ud800", 10) == []
+
+
+def test_counts_and_lists_say_the_same(full: Engine) -> None:
+    ledger = Ledger(full)
+    counts = ledger.count_states([State.DEAD, State.NEEDS_REVIEW])
+    assert 0 < counts[State.DEAD] < 1000
+    assert sum(kind.claims for kind in ledger.dead_kinds()) == counts[State.DEAD]
+    assert len(ledger.dead_lines(None, None, None, 10_000)) == counts[State.DEAD]
+    held = ledger.held_claims([State.NEEDS_REVIEW], 10_000)
+    assert len(held) == counts[State.NEEDS_REVIEW]
+    assert [line.claim.created_at for line in held] == sorted(line.claim.created_at for line in held)
+    assert all(line.clicked_at is not None and line.since > line.clicked_at for line in held)
+    lines = ledger.queue_lines([*OEMS, "nobody"])
+    assert sum(line.dead for line in lines) == counts[State.DEAD]
+    assert lines[-1].counts == {}
+    assert lines[-1].oldest_ready is None
+
+
+def test_a_dealers_claims_are_found_whatever_the_capitals(full: Engine) -> None:
+    found = Ledger(full).of_dealer("D0007", 20)
+    assert len(found) == 20
+    assert {claim.dealer for claim in found} == {"d0007"}
