@@ -1,24 +1,21 @@
 """The desk's routes: look-up, a claim's page, the stable evidence link, downloads. Reads only, no JavaScript.
 
-Every text is hostile until escaped; what a browser may do with a page is fixed by headers for all of them. Until the
-desk has a log-in it listens on this machine only.
+Every text is hostile until escaped; what a browser may do with a page is fixed by headers for all of them. Who may ask
+is decided before (`serving.with_access`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import uvicorn
 from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -28,7 +25,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oem_submissions.desk.pages import ClaimPage, claim_page, make_environment
 from oem_submissions.desk.reader import DeskReader
 from oem_submissions.domain.evidence import bundle_key
-from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.records import Claim
 from oem_submissions.ports import EvidenceMissing, EvidenceStore, EvidenceUnavailable
 
@@ -67,7 +63,6 @@ def create_app(reader: DeskReader, store: EvidenceStore, dagster_url: str) -> St
             Route("/artifacts/{claim_id}/{attempt_id:int}/{name}", desk.artifact),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
-        middleware=[Middleware(FixedHeaders)],
         exception_handlers={HTTPException: desk.refuse, EvidenceUnavailable: desk.unavailable},  # type: ignore[dict-item]
     )
 
@@ -179,48 +174,16 @@ class Desk:
 class FixedHeaders:
     """Puts the same security headers on every answer, also on errors."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None) -> None:
         self._app = app
+        self._fixed = [(name.lower().encode(), value.encode()) for name, value in (_HEADERS | dict(more or {})).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, with the headers added as its answer begins."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                fixed = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *fixed]
+                message["headers"] = [*message.get("headers", []), *self._fixed]
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-# --- serving -----------------------------------------------------------------------------------------------------
-
-
-def serve(app: Starlette, host: str, port: int) -> None:
-    """Serve until interrupted. Raises `ConfigurationError` when `host` is not a loopback address."""
-    check_host(host)
-    uvicorn.run(guarded(app), host=host, port=port, log_level="warning", server_header=False, access_log=False)
-
-
-def guarded(app: Starlette) -> TrustedHostMiddleware:
-    """The application, for this machine's own names only.
-
-    A page elsewhere could point its own name at this machine, and read the desk through the visitor's browser.
-    """
-    return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1"])
-
-
-def check_host(host: str) -> None:
-    """Raises `ConfigurationError` for an address that other machines could reach."""
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"The desk has no log-in yet and would show claims to everybody who can reach {host}: "
-            "let it listen on 127.0.0.1, and reach it through an SSH tunnel."
-        )

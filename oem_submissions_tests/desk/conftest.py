@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 
-from oem_submissions.desk.app import create_app, guarded
+from oem_submissions.desk.app import create_app
+from oem_submissions.desk.serving import with_access
+from oem_submissions_tests.desk.access import loopback_access
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
 
 
@@ -25,7 +27,7 @@ class RunningDesk:
 @pytest.fixture(scope="module")
 def desk() -> Iterator[RunningDesk]:
     ledger = made_up()
-    app = guarded(create_app(ledger, ledger.store, "http://127.0.0.1:3000/"))
+    app = with_access(create_app(ledger, ledger.store, "http://127.0.0.1:3000/"), loopback_access())
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # The socket listens already: a request that comes before the server has started waits, and is answered.
