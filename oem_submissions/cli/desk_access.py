@@ -9,8 +9,6 @@ import typer
 
 from oem_submissions.cli.console import AsJson, open_ledger, print_json, show_rows
 from oem_submissions.cli.errors import terminal
-from oem_submissions.desk.access import Role, fit_name
-from oem_submissions.desk.tokens import new_token
 from oem_submissions.domain.desk_log import DeskRecord
 from oem_submissions.domain.texts import visible
 from oem_submissions.settings import EnvironmentSecrets
@@ -32,14 +30,18 @@ def desk_log(
 
 def desk_token(
     name: str,
-    role: Annotated[Role, typer.Option(help="What its bearer may do.")] = Role.VIEWER,
+    operator: Annotated[bool, typer.Option("--operator", help="Its bearer may decide; without, look.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a token for a machine; the desk is told only its hash."""
+    # Here and not above: only this command needs the web's libraries, and they take a tenth of a second.
+    from oem_submissions.desk.access import Role, fit_name
+    from oem_submissions.desk.tokens import new_token
+
     fit = fit_name(name)
     if fit is None or any(char in fit for char in ":,"):
         raise typer.BadParameter(f"'{visible(name)[:100]}' should be a name of one line, without colon and comma.")
-    token, entry = new_token(fit, role)
+    token, entry = new_token(fit, Role.OPERATOR if operator else Role.VIEWER)
     where = EnvironmentSecrets.where("desk/tokens")
     if as_json:
         print_json({"token": token, "entry": entry, "variable": where})

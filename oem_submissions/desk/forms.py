@@ -6,15 +6,17 @@ A token is a signature over time and visitor: only who has the key makes one tha
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import time
+from collections.abc import Callable, Sequence
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
-from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
 from oem_submissions.desk.access import Refused, Visit
+from oem_submissions.desk.signatures import HOW, signer_on
 
 FIELD = "csrf"
 TOKEN_SECONDS = 8 * 3600
@@ -27,16 +29,15 @@ _NOTHING_DONE = "Nothing was done"
 class Forms:
     """Makes and checks the tokens of forms."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key, self._signer_class = key, signer_on(clock)
 
     def token(self, visit: Visit) -> str:
         """For the forms of a page that this visitor is shown."""
         return self._signer(visit).sign("form").decode()
 
-    def check(self, visit: Visit, form: FormData) -> None:
-        """Raises `Refused` when the form does not hold exactly one token, made for this visitor not long ago."""
-        tokens = form.getlist(FIELD)
+    def check(self, visit: Visit, tokens: Sequence[object]) -> None:
+        """Raises `Refused` when this is not exactly one token, made for this visitor not long ago."""
         if len(tokens) != 1 or not isinstance(tokens[0], str):
             raise Refused(403, f"{_NOTHING_DONE}: the form did not come from a page of this desk.")
         try:
@@ -50,7 +51,7 @@ class Forms:
 
     def _signer(self, visit: Visit) -> TimestampSigner:
         salt = f"desk form of {visit.subject}".encode()
-        return TimestampSigner(self._key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        return self._signer_class(self._key, salt=salt, **HOW)
 
 
 def check_whence(request: Request, own_origin: str) -> None:
@@ -84,13 +85,14 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def parse_form(scope: Scope, body: bytes) -> FormData:
-    """The form in the body. Raises `Refused` when there is none."""
+async def sent_tokens(scope: Scope, body: bytes) -> list[UploadFile | str]:
+    """The tokens in the form that the body is. Raises `Refused` when it is none."""
     request = Request(scope, replayed(body))
     if _kind(request) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise Refused(415, f"{_NOTHING_DONE}: only forms are taken here.")
     try:
-        return await request.form(max_files=10, max_fields=1000, max_part_size=UPLOAD_BYTES)
+        async with request.form(max_files=10, max_fields=1000, max_part_size=UPLOAD_BYTES) as form:
+            return form.getlist(FIELD)
     except MultiPartException as error:
         raise Refused(400, f"{_NOTHING_DONE}: the form can't be read. {error.message}") from error
 

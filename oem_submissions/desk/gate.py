@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oem_submissions.desk.access import Note, Refused, Role, Visit, Way, may_not_decide
 from oem_submissions.desk.bounds import Budget
-from oem_submissions.desk.forms import Forms, check_whence, parse_form, read_body, replayed
+from oem_submissions.desk.forms import Forms, check_whence, read_body, replayed, sent_tokens
 from oem_submissions.desk.outside import outside_page
 from oem_submissions.desk.sign_in import CALLBACK, SIGN_IN, SIGN_OUT, SignIn, local_path
 from oem_submissions.desk.tokens import Tokens
@@ -137,7 +137,7 @@ class Gate:
             check_whence(request, self._access.origin or f"http://{request.headers['host']}")
         body = await read_body(request)
         if visit.forms:
-            self._access.forms.check(visit, await parse_form(request.scope, body))
+            self._access.forms.check(visit, await sent_tokens(request.scope, body))
         if request.scope["path"] == SIGN_OUT and self._access.sign_in is not None:
             return await run_in_threadpool(self._access.sign_in.out, request, visit, self._note_for(request))
         if visit.user.role is not Role.OPERATOR:
@@ -185,7 +185,7 @@ class Gate:
                 await self._note(request, DeskAction.CHANGE, visit, str(status))
             elif status == 403:
                 await self._note(request, DeskAction.REFUSED, visit, str(status))
-            elif request.method == "GET" and status == 200 and kind.startswith("attachment"):
+            elif request.method == "GET" and status == 200 and kind.lower().startswith("attachment"):
                 await self._note(request, DeskAction.DOWNLOAD, visit, "given")
         except LedgerUnavailable as error:
             if request.method == "GET":

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
 from oem_submissions.desk.access import Role, User, Visit, fit_name
+from oem_submissions.desk.signatures import HOW, signer_on
 
 SESSION_SECONDS = 8 * 3600
 SIGN_IN_SECONDS = 600
@@ -119,16 +120,7 @@ def _pending_name(state: str) -> str:
 
 
 def _serializer(key: bytes, salt: str, clock: Callable[[], float]) -> URLSafeTimedSerializer:
-    class Signer(TimestampSigner):
-        """On the given clock."""
-
-        def get_timestamp(self) -> int:
-            """Seconds since 1970."""
-            return int(clock())
-
-    return URLSafeTimedSerializer(
-        key, salt=salt, signer=Signer, signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    )
+    return URLSafeTimedSerializer(key, salt=salt, signer=signer_on(clock), signer_kwargs=HOW)
 
 
 def _loaded(serializer: URLSafeTimedSerializer, cookie: str | None, seconds: int) -> dict[str, Any]:

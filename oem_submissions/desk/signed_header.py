@@ -111,4 +111,7 @@ def _hmac_key(secret: str) -> OctKey:
         raise ConfigurationError(
             f"OEM_SUBMISSIONS_SECRET_DESK_PROXY_KEY is shorter than {_SECRET_BYTES} bytes; it should be made by chance."
         )
-    return OctKey.import_key(secret.encode())
+    try:
+        return OctKey.import_key(secret.encode())
+    except ValueError as error:
+        raise ConfigurationError(f"OEM_SUBMISSIONS_SECRET_DESK_PROXY_KEY can't be a secret: {error}.") from error
