@@ -6,7 +6,7 @@ Strangers get the same answer for every page, whether it exists or not: the page
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -43,6 +43,8 @@ class Access:
     sign_in: SignIn | None = None
     origin: str | None = None
     """As browsers name the desk, such as https://desk.example; None: by this machine's own names."""
+    refusals: Budget = field(default_factory=lambda: Budget(20, 200))
+    """How many of them are noted: strangers can't fill the log."""
 
 
 class Gate:
@@ -50,7 +52,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
-        self._refusals = Budget(20, 200)
+        self._unnoted = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer, if the visitor may have it; else why not."""
@@ -194,14 +196,19 @@ class Gate:
         return None
 
     async def _refusal(self, request: Request, visit: Visit | None, refusal: Refused) -> Response:
-        """Why not, as a page; and in the log while there are not too many of them."""
-        if self._refusals.spend(address_of(request)):
+        """Why not, as a page; and in the log while there are not too many of them. The others are counted there."""
+        if not self._access.refusals.spend(address_of(request)):
+            self._unnoted += 1
+        else:
+            more, self._unnoted = self._unnoted, 0
             _log.warning(
                 "Refused %s %s from %s: %s", request.method, visible(request.scope["path"])[:200], address_of(request),
                 visible(refusal.text)[:300],
             )  # fmt: skip
             try:
-                await self._note(request, DeskAction.REFUSED, visit, refusal.text)
+                await self._note(
+                    request, DeskAction.REFUSED, visit, refusal.text + (f" ({more} more before it)" if more else "")
+                )
             except LedgerUnavailable as error:
                 _log.error("The refusal could not be noted: %s", error)
         return outside_page(refusal.status, refusal.text, link=("/", "Recent claims"), headers=refusal.headers)

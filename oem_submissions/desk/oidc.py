@@ -22,7 +22,7 @@ from joserfc.jwk import KeySet
 from oem_submissions.desk.access import Refused
 from oem_submissions.desk.identity_tokens import TokenWrong, verified_claims
 from oem_submissions.desk.sessions import Pending
-from oem_submissions.settings import OidcSettings, is_safe_url
+from oem_submissions.settings import OidcSettings, is_loopback, is_safe_url
 
 ALGORITHMS = ("RS256", "ES256")
 TIMEOUT_SECONDS = 10.0
@@ -58,11 +58,10 @@ class Provider:
         secret: str | None,
         redirect_uri: str,
         clock: Callable[[], float] = time.time,
-        http: httpx.Client | None = None,
     ) -> None:
         self.settings = settings
         self._secret, self._redirect_uri, self._clock = secret, redirect_uri, clock
-        self._http = http or httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
+        self._tls = httpx.create_ssl_context()
         self._lock = threading.Lock()
         self._description: Description | None = None
         self._keys: tuple[float, KeySet] | None = None
@@ -198,8 +197,10 @@ class Provider:
 
     def _json(self, method: str, address: str, **options: Any) -> dict[str, Any]:
         """Its answer. What it answers is not shown: codes and tokens may be in it."""
+        near = is_loopback(urlsplit(address).hostname or "")  # no site's proxy leads there
         try:
-            answer = self._http.request(method, address, headers={"Accept": "application/json"}, **options)
+            with httpx.Client(verify=self._tls, timeout=TIMEOUT_SECONDS, trust_env=not near) as http:
+                answer = http.request(method, address, headers={"Accept": "application/json"}, **options)
             data = answer.json()
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise _trouble(self.settings.issuer, f"{urlsplit(address).path}: {type(error).__name__}") from error

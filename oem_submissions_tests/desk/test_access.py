@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class Served:
 
 def access_by(environment: dict[str, str], log: MemoryLog, host: str = "0.0.0.0") -> Access:
     own = {"OEM_SUBMISSIONS_DESK_URL": f"https://{HOST}", **environment}
-    return access_for(read_settings(own), EnvironmentSecrets(own), host, KEY, "ana", log)
+    access = access_for(read_settings(own), EnvironmentSecrets(own), host, KEY, "ana", log)
+    return replace(access, refusals=Budget(1000, 1000))
 
 
 def serving(make: Callable[[MemoryLog], Access]) -> Iterator[Served]:
@@ -281,13 +282,18 @@ def test_what_can_not_be_noted_is_not_done_and_not_given_out(local: Served) -> N
     local.ask("GET", f"/claims/{FILED}", 200)
 
 
-def test_a_flood_of_refusals_does_not_fill_the_log() -> None:
+def test_a_flood_of_refusals_does_not_fill_the_log_and_is_counted() -> None:
     now = [0.0]
     budget = Budget(each=2, together=3, clock=lambda: now[0])
-    assert [budget.spend("a") for _ in range(4)] == [True, True, False, False]
-    assert [budget.spend("b") for _ in range(2)] == [True, False]
-    now[0] = 61
-    assert budget.spend("b")
+    with contextmanager(serving)(lambda log: replace(loopback_access(log), refusals=budget)) as desk:
+        for _ in range(5):
+            desk.ask("POST", "/decide", 403, data={"csrf": "x"})
+        assert len(desk.lines(DeskAction.REFUSED)) == 2
+        now[0] = 61
+        desk.ask("POST", "/decide", 403, data={"csrf": "x"})
+        assert desk.lines(DeskAction.REFUSED)[-1][3].endswith("(3 more before it)")
+    assert [budget.spend("b") for _ in range(3)] == [True, True, False]
+    assert not budget.spend("c")
 
 
 # --- by token -----------------------------------------------------------------------------------------------------
