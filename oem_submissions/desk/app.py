@@ -47,7 +47,8 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
-_FOR_EVER = "private, max-age=31536000, immutable"
+_UNKEPT = "private, no-store"
+"""Evidence is not kept by browsers: who signed out has it no more, what was erased is gone, each download is noted."""
 
 
 def create_app(reader: DeskReader, store: EvidenceStore, dagster_url: str) -> Starlette:
@@ -115,7 +116,7 @@ class Desk:
         except EvidenceMissing as error:
             raise HTTPException(404, "There is no bundle with this digest. Is the link whole?") from error
         name = f"{claim.claim_id}-{digest[:12]}.zip"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": _FOR_EVER}
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": _UNKEPT}
         return Response(data, media_type="application/zip", headers=headers)
 
     def artifact(self, request: Request) -> Response:
@@ -132,7 +133,7 @@ class Desk:
             raise HTTPException(404, "The ledger knows this picture, but the evidence store has lost it.") from error
         if hashlib.sha256(data).hexdigest() != kept[0].sha256:
             raise HTTPException(500, "This picture was changed after it was kept; it is not shown.")
-        return Response(data, media_type=media_type, headers={"Cache-Control": _FOR_EVER})
+        return Response(data, media_type=media_type, headers={"Cache-Control": _UNKEPT})
 
     def refuse(self, _: Request, error: HTTPException) -> Response:
         """One sentence for people, with the status that the error has."""

@@ -6,9 +6,12 @@ Strangers get the same answer for every page, whether it exists or not: the page
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import quote, urlsplit
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -53,6 +56,7 @@ class Gate:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
         self._unnoted = 0
+        self._signing = CapacityLimiter(4)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer, if the visitor may have it; else why not."""
@@ -106,12 +110,12 @@ class Gate:
         path, reads = request.scope["path"], request.method != "POST"
         sign_in = self._access.sign_in
         if sign_in is not None and path == CALLBACK and reads:
-            return await run_in_threadpool(sign_in.come_back, request, self._note_for(request))
+            return await self._by_provider(sign_in.come_back, request, self._note_for(request))
         if path == SIGN_IN and reads:
             target = local_path(request.query_params.get("next"))
             if visit is not None or sign_in is None:
                 return RedirectResponse(target, 303)
-            return await run_in_threadpool(sign_in.go, target)
+            return await self._by_provider(sign_in.go, target)
         if visit is None:
             return self._invite(request)
         if not reads:
@@ -120,9 +124,13 @@ class Gate:
             return sign_in.ask(visit, self._access.forms.token(visit))
         return self._watched(self._scope_with(request, visit), request, visit)
 
+    async def _by_provider(self, work: Callable[..., Response], *words: object) -> Response:
+        """In threads that are few: a provider that does not answer must not take those of the pages."""
+        return await to_thread.run_sync(partial(work, *words), limiter=self._signing)
+
     def _invite(self, request: Request) -> Response:
         """The same for every page, so that nobody learns from it which there are."""
-        if self._access.sign_in and request.method != "POST" and "text/html" in request.headers.get("accept", ""):
+        if self._access.sign_in and _shows_pages(request):
             raw = request.scope.get("raw_path", b"/").decode("latin-1")
             query = request.scope["query_string"].decode("latin-1")
             there = f"{raw}?{query}" if query else raw
@@ -141,7 +149,7 @@ class Gate:
         if visit.forms:
             self._access.forms.check(visit, await sent_tokens(request.scope, body))
         if request.scope["path"] == SIGN_OUT and self._access.sign_in is not None:
-            return await run_in_threadpool(self._access.sign_in.out, request, visit, self._note_for(request))
+            return await self._by_provider(self._access.sign_in.out, request, visit, self._note_for(request))
         if visit.user.role is not Role.OPERATOR:
             raise Refused(403, may_not_decide(visit.user))
         await self._note(request, DeskAction.CHANGE, visit, "begun")
@@ -230,6 +238,12 @@ class Gate:
 def address_of(request: Request) -> str:
     """Whence the request comes, as the connection has it."""
     return request.client.host if request.client else "unknown"
+
+
+def _shows_pages(request: Request) -> bool:
+    """Whether a person would see a page that is answered now: not where a picture or a download was asked for."""
+    accepts = "text/html" in request.headers.get("accept", "")
+    return request.method != "POST" and accepts and request.headers.get("sec-fetch-dest", "document") == "document"
 
 
 def _is_open(path: str) -> bool:

@@ -29,9 +29,11 @@ TIMEOUT_SECONDS = 10.0
 TOKEN_SECONDS = 600
 """An ID token that is older was not issued for this sign-in."""
 FRESH_SECONDS = 3600.0
-"""For so long the provider's description is believed."""
+"""For so long the provider's description and keys are believed: a key that it withdrew must not be good for ever."""
 KEYS_SECONDS = 10.0
 """So often, at most, keys are fetched again because of a token that none of them fits."""
+TROUBLE_SECONDS = 5.0
+"""For so long a provider that could not be asked is not asked again: strangers would make the desk wait for it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Provider:
         self._tls = httpx.create_ssl_context()
         self._lock = threading.Lock()
         self._description: Description | None = None
+        self._trouble: tuple[float, Refused] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
     # --- going there ----------------------------------------------------------------------------------------------
@@ -155,7 +158,7 @@ class Provider:
 
     def _key_set(self, at_hand: bool) -> KeySet:
         held, now = self._keys, self._clock()
-        if held is not None and (at_hand or now - held[0] < KEYS_SECONDS):
+        if held is not None and now - held[0] < (FRESH_SECONDS if at_hand else KEYS_SECONDS):
             return held[1]
         data = self._json("GET", self.describe().keys)
         try:
@@ -170,11 +173,18 @@ class Provider:
     def describe(self) -> Description:
         """What it says of itself, at most an hour ago. Raises `Refused` 503."""
         with self._lock:
-            held, now = self._description, self._clock()
-            if held is None or now - held.at >= FRESH_SECONDS:
-                address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
-                self._description = held = self._described(self._json("GET", address), now)
-            return held
+            held, trouble, now = self._description, self._trouble, self._clock()
+            if held is not None and now - held.at < FRESH_SECONDS:
+                return held
+            if trouble is not None and now - trouble[0] < TROUBLE_SECONDS:
+                raise Refused(trouble[1].status, trouble[1].text)
+            address = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+            try:
+                self._description = self._described(self._json("GET", address), now)
+            except Refused as refused:
+                self._trouble = self._clock(), refused
+                raise
+            return self._description
 
     def _described(self, said: dict[str, Any], now: float) -> Description:
         issuer = self.settings.issuer

@@ -125,6 +125,12 @@ def test_the_link_in_the_crm_leads_to_the_sign_in_and_then_to_the_page(desk: Sig
     assert desk.lines(DeskAction.SIGN_IN) == [("ana", "subject-7", "signed in")]
 
 
+def test_pictures_and_downloads_that_are_asked_for_without_a_session_are_no_sign_in_pages(desk: Signing) -> None:
+    for headers in ({"Accept": "image/webp"}, {"Sec-Fetch-Dest": "empty"}):
+        assert desk.jar.get(f"{desk.url}/claims/{FILED}", headers=headers).status_code == 401
+    desk.get("/claims/nobody", 303)
+
+
 def test_who_signed_in_decides_by_name_and_a_viewer_does_not(desk: Signing) -> None:
     token = token_in(desk.sign_in().text)
     decision = {"csrf": token, "verdict": "filed"}
@@ -276,12 +282,26 @@ def test_a_provider_may_change_its_keys_and_may_use_rsa(desk: Signing) -> None:
     desk.sign_in()
 
 
+def test_a_key_that_the_provider_withdrew_is_good_for_an_hour_at_most(desk: Signing) -> None:
+    desk.sign_in()
+    desk.jar.cookies.clear()
+    withdrawn, desk.provider.key = desk.provider.key, ec_key("third")
+    desk.provider.sign = lambda claims: MadeUpProvider.signed(claims, withdrawn)
+    desk.clock.ahead = 3700
+    desk.provider.tamper = forged(iat=int(desk.clock()), exp=int(desk.clock()) + 60)
+    desk.get(desk.back(), 403)
+
+
 def test_a_provider_that_is_down_or_another_one_is_said_so(desk: Signing) -> None:
-    desk.clock.ahead = 3700  # its description is asked for once more
+    desk.clock.ahead = 9000  # its description is asked for once more
     desk.provider.description = {"issuer": "https://another.example"}
     assert "calls itself by another name" in desk.get("/sign-in", 503).text
+    desk.provider.description = {}
+    assert "calls itself by another name" in desk.get("/sign-in", 503).text  # it is not asked all the time
+    desk.clock.ahead += 6
     desk.provider.description = {"token_endpoint": "http://plain.example/token"}
     assert "missing or not https" in desk.get("/sign-in", 503).text
+    desk.clock.ahead += 6
     desk.provider.description = {}
     desk.get("/sign-in")
 
