@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from oem_submissions.desk.access import Role, User, csrf_token, require_operator
+from oem_submissions.desk.access import Role, User, can_sign_out, csrf_token, require_operator
 from oem_submissions.desk.operating import Operating
 from oem_submissions.desk.reader import DeskReader
 from oem_submissions.domain.records import Claim
@@ -66,6 +66,7 @@ class Room:
         known = {
             "user": user,
             "operates": operates,
+            "may_sign_out": can_sign_out(request),
             "csrf_token": csrf_token(request) if operates else "",
             "addresses": self.addresses,
             "path": request.url.path,

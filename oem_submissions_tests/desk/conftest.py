@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from oem_submissions.desk.access import Role, User
-from oem_submissions.desk.app import create_app, guarded
+from oem_submissions.desk.app import FixedHeaders, create_app
 from oem_submissions.desk.room import Addresses
 from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
@@ -46,7 +46,7 @@ class RunningDesk:
 @pytest.fixture(scope="module")
 def desk() -> Iterator[RunningDesk]:
     ledger, operating = made_up(), MadeUpOperating()
-    app = guarded(SignedIn(create_app(ledger, ledger.store, ADDRESSES, operating)))
+    app = FixedHeaders(SignedIn(create_app(ledger, ledger.store, ADDRESSES, operating)))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # The socket listens already: a request that comes before the server has started waits, and is answered.
