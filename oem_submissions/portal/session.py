@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, HttpCredentials
+from playwright.sync_api import Browser, HttpCredentials
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
@@ -35,7 +35,7 @@ from oem_submissions.portal.schema import Form
 from oem_submissions.portal.signin import sign_in
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.socks import origin_of
-from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk
+from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
 from oem_submissions.ports import Account, Control, Prepared, Submission
 
@@ -161,10 +161,10 @@ class BrowserSession:
             outcome = asker.ask(on_sent)
         except Exception as error:
             log.warning("After the click: %s", error, exc_info=error)
-            outcome = Unknown(
-                ReasonCode.OUTCOME_UNKNOWN, f"Something unforeseen happened after the click: {_first_line(error)}"
-            )
+            what = walk.silence or f"something unforeseen happened: {_first_line(error)}"
+            outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, f"After the click, {what}")
         finally:
+            walk.watch.rest()
             self._gate.spend()
         answer = asker.answer(outcome)
         if isinstance(self._gate.refusal, KeyboardInterrupt | SystemExit):
@@ -291,19 +291,22 @@ class BrowserSession:
         """What the page looks like; never of a log-in page, never with a secret, and never a second failure."""
         if walk.step == "log in" or failure.reason is ReasonCode.SESSION_EXPIRED:
             return ()
+        walk.watch.alive()
         try:
             form = self._pack.form(submission.claim.claim_type)
             frames = [frame for frame in walk.page.frames if not frame.is_detached()]
             return (picture(walk.page, FAILURE, {frame: forms.known_handles(frame, form) for frame in frames}),)
         except (CaptureFailed, PlaywrightError, ConfigurationError):
             return ()
+        finally:
+            walk.watch.rest()
 
     def _drop(self) -> None:
         """Throw the context away: the next claim logs in afresh."""
         walk, self._walk, self._ready = self._walk, None, None
         tunnel, self._tunnel = self._tunnel, None
         if walk is not None:
-            _close(walk.context)
+            close(walk.context)
         if tunnel is not None:
             tunnel.close()
 
@@ -313,11 +316,14 @@ class BrowserSession:
         if walk is not None and walk.step and self._pack.login.sign_out is not None:
             try:
                 self._gate.spend()
+                walk.watch.alive()
                 walk.dialogs.leaving = True
                 if is_visible(walk.page.main_frame, self._pack.login.sign_out):
                     look_up(walk.page.main_frame, self._pack.login.sign_out).click()
             except PlaywrightError as error:
                 log.info("Signing out of %s failed: %s", self._pack.oem, _first_line(error))
+            finally:
+                walk.watch.rest()
         self._drop()
 
 
@@ -336,13 +342,6 @@ def form_values(adapter: PortalAdapter, pack: Pack, form: Form, submission: Subm
             " correct the mapping or add the field in a new version."
         )
     return values
-
-
-def _close(context: BrowserContext) -> None:
-    try:
-        context.close()
-    except PlaywrightError as error:
-        log.info("Closing the browser context failed: %s", _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:
