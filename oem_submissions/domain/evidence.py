@@ -35,6 +35,9 @@ BUNDLED = frozenset(
 PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE})
 """The captured pieces that hold personal data: kept apart, encrypted under the claim's own key, never in a bundle."""
 
+DEALER_READBACK = "dealer_code"
+"""The readback of the dealer code that the page shows."""
+
 _CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
@@ -234,6 +237,32 @@ def missing_evidence(outcome: State, names: Collection[str]) -> tuple[ReasonCode
         # A portal can refuse a claim in the page, without a request ever leaving.
         mandatory.append((REQUEST, ReasonCode.POST_EVIDENCE_MISSING))
     return next(((reason, name) for name, reason in mandatory if name not in names), None)
+
+
+def worth_before(
+    readback: Sequence[FieldReadback], text: str, natural_key_fields: Collection[str], dealer: str
+) -> tuple[ReasonCode, str] | None:
+    """What the evidence before the click lacks, with its reason code; None when it is worth something.
+
+    `text` is that of the page that was photographed, with what its public fields show.
+    """
+    if wrong := [item.name for item in readback if not item.equal]:
+        what = f"Read back from the page, these fields differ from the claim: {', '.join(wrong)}."
+        return ReasonCode.FIELD_READBACK_MISMATCH, what
+    codes = {item.actual for item in readback if item.name == DEALER_READBACK}
+    if dealer not in codes:
+        return ReasonCode.DEALER_MISMATCH, f"The dealer code {dealer} was not read from the page."
+    for item in readback:
+        identifies = item.name.partition("@")[0] in natural_key_fields and item.sensitivity == "public"
+        if identifies and not shows(text, item.actual):
+            what = f"The page that was photographed does not show the claim's '{item.label}'."
+            return ReasonCode.PRE_EVIDENCE_MISSING, what
+    return None
+
+
+def shows(text: str, words: str) -> bool:
+    """Whether a page's text holds these words; white space, capitals and the form of a letter don't count."""
+    return _plain(words) in _plain(text)
 
 
 def is_blank(histogram: Sequence[int]) -> bool:

@@ -11,17 +11,25 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import re2
-from playwright.sync_api import Frame
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Frame, Page
 
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import limit
-from oem_submissions.portal.locators import look_up
+from oem_submissions.portal.capture import FRAMES, frame_text, limit
+from oem_submissions.portal.locators import is_leaving, look_up
 from oem_submissions.portal.schema import ReferenceRule
 from oem_submissions.portal.standing import Standing, standing, written
 
 RAW_LIMIT = 2048
 """Bytes of the text around the reference that are looked at and kept."""
+SOURCE_LIMIT = 8_000_000
+"""Characters of a page's source before the click."""
+_SOURCE = """(most) => {
+  const source = document.documentElement ? document.documentElement.outerHTML : "";
+  const controls = [...document.querySelectorAll("input:not([type=password]), textarea")].map(each => each.value);
+  return [[source.slice(0, most), ...controls].join(" ").slice(0, 2 * most), source.length <= most];
+}"""
 _SAME = """(one, [other]) => (one.contains(other) || other.contains(one)) && one.innerText === other.innerText"""
 
 
@@ -47,6 +55,26 @@ def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     witnesses = witness.first.element_handles() if witness.count() == 1 else []
     witnessed = bool(witnesses) and bool(handles[0].evaluate(_SAME, witnesses))
     return Anchored(times, witnessed, standing(handles[0]))
+
+
+class TooMuch(Exception):
+    """A page holds more than can be looked through: one sentence."""
+
+
+def numbers_on(page: Page, pattern: str) -> set[str]:
+    """Every reference-like text of a page and its frames, also where it does not show. Raises `TooMuch`."""
+    found: set[str] = set()
+    for frame in page.frames[:FRAMES]:
+        try:
+            source, whole = frame.evaluate(_SOURCE, SOURCE_LIMIT)
+        except PlaywrightError as error:
+            if is_leaving(error):
+                continue
+            raise
+        if not whole:
+            raise TooMuch(f"A page of more than {SOURCE_LIMIT} characters is none that can be looked through.")
+        found |= matches(pattern, source) | matches(pattern, frame_text(frame)[0])
+    return found
 
 
 def matches(pattern: str, text: str) -> set[str]:

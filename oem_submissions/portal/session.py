@@ -20,10 +20,10 @@ from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import forms, readback
+from oem_submissions.portal import forms, readback, worth
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
-from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
+from oem_submissions.portal.capture import CaptureFailed, picture
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
@@ -101,10 +101,12 @@ class BrowserSession:
         filled = forms.fill_form(walk, form, frame, submission, values)
         forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
+        url = walk.page.url
         shot = self._pre_shot(walk, filled)
-        text = self._text(walk, filled)
-        pattern = form.confirmation.reference.pattern
-        seen = frozenset(matches(pattern, f"{walk.page.content()} {frame.content()} {text}") | self._given)
+        text = worth.text_before(walk, form, filled)
+        worth.require_worth(walk, form, filled, submission, shot, url)
+        forms.note_numbers(walk, form, filled)
+        seen = frozenset(filled.numbers | matches(form.confirmation.reference.pattern, text) | self._given)
         walk.check_dialogs()
         if self._gate.wire.blocked:
             raise walk.failed(
@@ -115,7 +117,7 @@ class BrowserSession:
             readback=tuple(filled.readback),
             artifacts=(shot, readback.artifact(filled.readback)),
             text=text,
-            url=walk.page.url,
+            url=url,
             browser=f"Chromium {self._browser.version}",
             viewport=VIEWPORT,
             warnings=tuple(filled.warnings),
@@ -138,14 +140,6 @@ class BrowserSession:
             return picture(walk.page, PRE_SUBMIT, {filled.frame: filled.shown})
         except CaptureFailed as error:
             raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, str(error).rstrip(".")) from error
-
-    @staticmethod
-    def _text(walk: Walk, filled: forms.Filled) -> str:
-        """The page's text, and what its fields show to a reader: only public ones."""
-        fields = [
-            f"{item.label}: {item.actual}" for item in filled.readback if item.sensitivity == "public" and item.actual
-        ]
-        return limit("\n".join([visible_text(walk.page), *fields]))
 
     # --- the click ---
 

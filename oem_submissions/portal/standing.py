@@ -165,7 +165,7 @@ def _has_ink(image: Image.Image, character: Character) -> bool:
         max(round(character.x + edge) + 1, round(character.x + character.width - edge)),
         round(character.y + character.height),
     )
-    if box[2] > image.width or box[3] > image.height:
+    if min(box) < 0 or box[2] > image.width or box[3] > image.height or box[3] <= box[1]:
         return False
     levels = image.crop(box).tobytes()
     return max(levels) - min(levels) >= CONTRAST
