@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
+from oem_submissions.domain.evidence import Finding
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
@@ -109,6 +110,6 @@ def definitions(settings: Settings | None = None, **overrides: Any) -> Definitio
     return all_definitions(overrides.get("adapters", ADAPTERS), resource, bundle_problems, settings)
 
 
-def bundle_problems(bundle: bytes) -> Sequence[str]:
-    """What is wrong with a stored bundle, a sentence each."""
-    return [str(finding) for finding in verify_bundle(bundle).findings]
+def bundle_problems(bundle: bytes, digest: str) -> Sequence[Finding]:
+    """What is wrong with a stored bundle, which should have this digest."""
+    return verify_bundle(bundle, digest).findings

@@ -38,6 +38,9 @@ PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE})
 DEALER_READBACK = "dealer_code"
 """The readback of the dealer code that the page shows."""
 
+PICTURE_HEIGHT = 16_000
+"""Pixels of a page from its top that a picture shows: WebP ends at 16,383 (RFC 9649)."""
+
 _CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
@@ -151,6 +154,9 @@ class BundleFacts:
     url: str
     """Of the page after the click; untrusted."""
 
+    late: tuple[str, ...] = ()
+    """Pieces that came after the claim was held: from the portal's history, from a person, or from the ledger."""
+
     @property
     def settled_at(self) -> datetime:
         """The last thing that happened: it dates the bundle."""
@@ -231,12 +237,17 @@ def _plain(text: str) -> str:
 
 def missing_evidence(outcome: State, names: Collection[str]) -> tuple[ReasonCode, str] | None:
     """The first mandatory piece that is not there, with the reason code that its absence has; None when all are."""
-    mandatory = [(PRE_SUBMIT, ReasonCode.PRE_EVIDENCE_MISSING), (READBACK, ReasonCode.PRE_EVIDENCE_MISSING)]
-    mandatory.append((POST_CONFIRM, ReasonCode.POST_EVIDENCE_MISSING))
+    mandatory = [PRE_SUBMIT, READBACK, POST_CONFIRM]
     if outcome is State.CONFIRMED:
         # A portal can refuse a claim in the page, without a request ever leaving.
-        mandatory.append((REQUEST, ReasonCode.POST_EVIDENCE_MISSING))
-    return next(((reason, name) for name, reason in mandatory if name not in names), None)
+        mandatory.append(REQUEST)
+    return next(((reason_of(name), name) for name in mandatory if name not in names), None)
+
+
+def reason_of(piece: str) -> ReasonCode:
+    """The reason code of a piece of evidence that is missing, or shows nothing."""
+    before = piece in (PRE_SUBMIT, READBACK)
+    return ReasonCode.PRE_EVIDENCE_MISSING if before else ReasonCode.POST_EVIDENCE_MISSING
 
 
 def worth_before(

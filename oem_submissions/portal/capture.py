@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import ElementHandle, FloatRect, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 
-from oem_submissions.domain.evidence import Artifact, is_blank
+from oem_submissions.domain.evidence import PICTURE_HEIGHT, Artifact, is_blank
 from oem_submissions.portal.locators import is_leaving
 
 WEBP = "image/webp"
@@ -22,8 +22,6 @@ PAGE_LIMIT = 1_000_000
 """Characters of a frame's visible text that are read: a page that holds more is no form and no confirmation."""
 FRAMES = 100
 """Frames of a page that are read."""
-PICTURE_HEIGHT = 16_000
-"""Pixels of a page from its top that a picture shows: WebP ends at 16,383 (RFC 9649)."""
 _ELEMENTS = 300_000
 """Elements that are looked through for shadow roots, whose text the body's `innerText` lacks."""
 _TEXT = """([characters, elements]) => {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from oem_submissions.domain.breaker import Position
@@ -63,8 +63,8 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
 
     answer = session.submit(lambda wire: ledger.record_sent(attempt, lease, wire))  # the click: once, never raises
     ledger.record_wire(attempt, lease, answer.wire, answer.url)
-    outcome = _with_worth(answer, form)
-    outcome = _with_durable_evidence(outcome, answer.artifacts, claim, attempt, work)
+    answer = _with_worth(answer, form)
+    outcome = _with_durable_evidence(answer.outcome, answer.artifacts, claim, attempt, work)
     match outcome:
         case Filed(reference):
             try:
@@ -227,20 +227,25 @@ def _facts(form: Prepared) -> dict[str, object]:
     return {"browser": form.browser, "viewport": list(form.viewport), "url": form.url, "warnings": list(form.warnings)}
 
 
-def _with_worth(answer: Answer, form: Prepared) -> Outcome:
-    """No filing without evidence that shows it: the reference in the answer's text, and another picture than before."""
+def _with_worth(answer: Answer, form: Prepared) -> Answer:
+    """No filing without evidence that shows it: the reference in the answer's text, and another picture than before.
+
+    The picture before the click is not kept once more as the one after it: a late one takes that place.
+    """
+    before = {piece.sha256 for piece in form.artifacts}
+    pieces = tuple(p for p in answer.artifacts if p.name != POST_CONFIRM or p.sha256 not in before)
+    answer, same = replace(answer, artifacts=pieces), len(pieces) < len(answer.artifacts)
     if not isinstance(answer.outcome, Filed):
-        return answer.outcome
+        return answer
     reference = answer.outcome.reference
-    shots = {piece.name: piece.sha256 for piece in (*form.artifacts, *answer.artifacts)}
-    if not shows(answer.text, reference.value):
-        lacks = "the text of the page after the click does not hold it."
-    elif shots.get(POST_CONFIRM) == shots[PRE_SUBMIT]:
+    if same:
         lacks = "the picture after the click is the one before it."
+    elif not shows(answer.text, reference.value):
+        lacks = "the text of the page after the click does not hold it."
     else:
-        return answer.outcome
+        return answer
     text = f"The portal gave {reference.kind} {reference.value}, but {lacks}"
-    return Unknown(ReasonCode.POST_EVIDENCE_MISSING, text)
+    return replace(answer, outcome=Unknown(ReasonCode.POST_EVIDENCE_MISSING, text))
 
 
 def _with_durable_evidence(
