@@ -16,7 +16,8 @@ from botocore.exceptions import BotoCoreError
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
-from oem_submissions.evidence.bundle import build_bundle, complete_bundle
+from oem_submissions.domain.evidence import Finding
+from oem_submissions.evidence.bundle import SIGNATURE, build_bundle, complete_bundle
 from oem_submissions.evidence.keyfiles import key_file
 from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.master_keys import KmsMasterKey, LocalMasterKey
@@ -225,10 +226,10 @@ def definitions(settings: Settings | None = None, **overrides: Any) -> Definitio
     return all_definitions(overrides.get("adapters", ADAPTERS), resource, problems, settings)
 
 
-def bundle_problems(settings: Settings, bundle: bytes) -> Sequence[str]:
-    """What is wrong with a stored bundle, by this installation's keys, a sentence each."""
+def bundle_problems(settings: Settings, bundle: bytes, digest: str) -> Sequence[Finding]:
+    """What is wrong with a stored bundle, which should have this digest, by this installation's keys."""
     try:
         keys = trusted_keys(settings)
     except SigningUnavailable as error:
-        return [f"The bundle's signature can't be checked: {error}"]
-    return [str(finding) for finding in verify_bundle(bundle, keys=keys).findings]
+        return [Finding(SIGNATURE, f"can't be checked: {error}")]
+    return verify_bundle(bundle, digest, keys=keys).findings

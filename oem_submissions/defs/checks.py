@@ -7,6 +7,7 @@ They read the ledger, the store and the CRM by key; each failure says what to do
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -23,15 +24,15 @@ from dagster import (
 
 from oem_submissions.defs.metadata import claims_table
 from oem_submissions.defs.partitions import partition_of, partitions_of
-from oem_submissions.domain.evidence import bundle_key
-from oem_submissions.domain.reasons import REASONS, FailureClass
+from oem_submissions.domain.evidence import Finding, bundle_key, missing_evidence, reason_of
+from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, HELD, State
-from oem_submissions.ports import ClaimRules, CrmUnavailable, EvidenceMissing
+from oem_submissions.ports import ClaimRules, CrmUnavailable, EvidenceMissing, EvidenceUnavailable
 from oem_submissions.services.bound import Services
 
-VerifyBundle = Callable[[bytes], Sequence[str]]
-"""A bundle's bytes to what is wrong with it."""
+VerifyBundle = Callable[[bytes, str], Sequence[Finding]]
+"""A bundle's bytes, and the digest that it should have, to what is wrong with it."""
 
 
 def without_reference(claims: Sequence[Claim]) -> list[Claim]:
@@ -44,22 +45,35 @@ def without_reference(claims: Sequence[Claim]) -> list[Claim]:
     return [c for c in claims if c.state not in fine and not (c.state is State.DEAD and refused(c))]
 
 
-def without_evidence(claims: Sequence[Claim], services: Services, verify: VerifyBundle) -> dict[str, str]:
+@dataclass(frozen=True)
+class Lacking:
+    """What is wrong with the evidence of a filed claim."""
+
+    reason: ReasonCode
+    text: str
+
+
+def without_evidence(claims: Sequence[Claim], services: Services, verify: VerifyBundle) -> dict[str, Lacking]:
     """By claim id: what is wrong with the bundle of a filed claim."""
-    problems = {}
-    for claim in claims:
-        if claim.state not in FILED or claim.pruned_at is not None:
-            continue
-        if claim.bundle_digest is None:
-            problems[claim.claim_id] = "no bundle is sealed"
-            continue
-        try:
-            findings = verify(services.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest)))
-        except EvidenceMissing as error:
-            findings = [str(error)]
-        if findings:
-            problems[claim.claim_id] = "; ".join(findings)
-    return problems
+    found = {c.claim_id: _lacking(c, services, verify) for c in claims if c.state in FILED and c.pruned_at is None}
+    return {claim_id: lacking for claim_id, lacking in found.items() if lacking is not None}
+
+
+def _lacking(claim: Claim, services: Services, verify: VerifyBundle) -> Lacking | None:
+    post = ReasonCode.POST_EVIDENCE_MISSING
+    if claim.bundle_digest is None:
+        missing = missing_evidence(State.CONFIRMED, {kept.name for kept in services.ledger.artifacts(claim.claim_id)})
+        reason, what = missing or (post, "")
+        return Lacking(reason, f"no bundle is sealed{f': {what} is missing' if what else ''}")
+    try:
+        bundle = services.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest))
+    except (EvidenceMissing, EvidenceUnavailable) as error:
+        return Lacking(post, str(error))
+    findings = verify(bundle, claim.bundle_digest)
+    if not findings:
+        return None
+    reasons = {reason_of(finding.file.removeprefix("data/")) for finding in findings}
+    return Lacking(post if post in reasons else reasons.pop(), "; ".join(map(str, findings)))
 
 
 def unlike_in_crm(claims: Sequence[Claim], services: Services) -> dict[str, str]:
@@ -134,7 +148,13 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     @check("evidence_bundles", "evidence_present", True, "Every filed claim has a bundle that verifies.")
     def evidence_present(context: AssetCheckExecutionContext) -> AssetCheckResult:
         services, claims = claims_in(context)
-        result = _by_claim(without_evidence(claims, services, verify), "Every bundle is there and verifies.")
+        lacking = without_evidence(claims, services, verify)
+        problems = {
+            claim_id: f"{item.reason}: {item.text} What to do: {REASONS[item.reason].action}"
+            for claim_id, item in lacking.items()
+        }
+        reasons = {claim_id: str(item.reason) for claim_id, item in lacking.items()}
+        result = _by_claim(problems, "Every bundle is there and verifies.", reasons)
         return noted(context, "evidence_present", result)
 
     @check("crm_sync", "crm_matches_ledger", True, "The CRM's records, read back, say what the ledger says.")
@@ -146,12 +166,15 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     return [reference_captured, no_unknown_outcomes, evidence_present, crm_matches_ledger]
 
 
-def _by_claim(problems: dict[str, str], fine: str) -> AssetCheckResult:
+def _by_claim(problems: dict[str, str], fine: str, reasons: dict[str, str] | None = None) -> AssetCheckResult:
     return AssetCheckResult(
         passed=not problems,
         severity=AssetCheckSeverity.ERROR,
         description="; ".join(f"{claim}: {problem}" for claim, problem in problems.items()) or fine,
-        metadata={"problems": MetadataValue.json(problems)},
+        metadata={
+            "problems": MetadataValue.json(problems),
+            **({"reasons": MetadataValue.json(reasons)} if reasons else {}),
+        },
     )
 
 

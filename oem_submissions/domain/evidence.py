@@ -36,6 +36,12 @@ BUNDLED = frozenset(
 PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE})
 """The captured pieces that hold personal data: kept apart, encrypted under the claim's own key, never in a bundle."""
 
+DEALER_READBACK = "dealer_code"
+"""The readback of the dealer code that the page shows."""
+
+PICTURE_HEIGHT = 16_000
+"""Pixels of a page from its top that a picture shows: WebP ends at 16,383 (RFC 9649)."""
+
 _CLAIM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
@@ -173,6 +179,9 @@ class BundleFacts:
     url: str
     """Of the page after the click; untrusted."""
 
+    late: tuple[str, ...] = ()
+    """Pieces that came after the claim was held: from the portal's history, from a person, or from the ledger."""
+
     @property
     def settled_at(self) -> datetime:
         """The last thing that happened: it dates the bundle."""
@@ -256,12 +265,43 @@ def _plain(text: str) -> str:
 
 def missing_evidence(outcome: State, names: Collection[str]) -> tuple[ReasonCode, str] | None:
     """The first mandatory piece that is not there, with the reason code that its absence has; None when all are."""
-    mandatory = [(PRE_SUBMIT, ReasonCode.PRE_EVIDENCE_MISSING), (READBACK, ReasonCode.PRE_EVIDENCE_MISSING)]
-    mandatory.append((POST_CONFIRM, ReasonCode.POST_EVIDENCE_MISSING))
+    mandatory = [PRE_SUBMIT, READBACK, POST_CONFIRM]
     if outcome is State.CONFIRMED:
         # A portal can refuse a claim in the page, without a request ever leaving.
-        mandatory.append((REQUEST, ReasonCode.POST_EVIDENCE_MISSING))
-    return next(((reason, name) for name, reason in mandatory if name not in names), None)
+        mandatory.append(REQUEST)
+    return next(((reason_of(name), name) for name in mandatory if name not in names), None)
+
+
+def reason_of(piece: str) -> ReasonCode:
+    """The reason code of a piece of evidence that is missing, or shows nothing."""
+    before = piece in (PRE_SUBMIT, READBACK)
+    return ReasonCode.PRE_EVIDENCE_MISSING if before else ReasonCode.POST_EVIDENCE_MISSING
+
+
+def worth_before(
+    readback: Sequence[FieldReadback], text: str, natural_key_fields: Collection[str], dealer: str
+) -> tuple[ReasonCode, str] | None:
+    """What the evidence before the click lacks, with its reason code; None when it is worth something.
+
+    `text` is that of the page that was photographed, with what its public fields show.
+    """
+    if wrong := [item.name for item in readback if not item.equal]:
+        what = f"Read back from the page, these fields differ from the claim: {', '.join(wrong)}."
+        return ReasonCode.FIELD_READBACK_MISMATCH, what
+    codes = {item.actual for item in readback if item.name == DEALER_READBACK}
+    if dealer not in codes:
+        return ReasonCode.DEALER_MISMATCH, f"The dealer code {dealer} was not read from the page."
+    for item in readback:
+        identifies = item.name.partition("@")[0] in natural_key_fields and item.sensitivity == "public"
+        if identifies and not shows(text, item.actual):
+            what = f"The page that was photographed does not show the claim's '{item.label}'."
+            return ReasonCode.PRE_EVIDENCE_MISSING, what
+    return None
+
+
+def shows(text: str, words: str) -> bool:
+    """Whether a page's text holds these words; white space, capitals and the form of a letter don't count."""
+    return _plain(words) in _plain(text)
 
 
 def is_blank(histogram: Sequence[int]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
-from oem_submissions.domain.evidence import READBACK, REQUEST, BundleFacts
+from oem_submissions.domain.evidence import (
+    HISTORY,
+    PICTURE_HEIGHT,
+    POST_CONFIRM,
+    PRE_SUBMIT,
+    READBACK,
+    REQUEST,
+    BundleFacts,
+)
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.reasons import REASONS
 from oem_submissions.domain.texts import visible
@@ -32,6 +42,9 @@ _NOTES = {
     "post_confirm.mhtml.gz": "the answer’s page, archived",
     "post_confirm.aria.yml": "the answer’s page as an outline",
 }
+
+
+_SHOTS = (PRE_SUBMIT, POST_CONFIRM, HISTORY)
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
         css=source,
         policy=_policy(source),
         moments=_moments(facts),
+        cut=[name for name in _SHOTS if _is_cut(payload.get(name, b""))],
         fields=_fields(payload.get(READBACK, b"")),
         request=_request(payload.get(REQUEST, b"")),
         action=REASONS[facts.reason].action if facts.reason else None,
@@ -100,6 +114,14 @@ def _clock(moment: datetime) -> str:
 
 def _bytes(size: int) -> str:
     return f"{size:,} B" if size < 10_000 else f"{size / 1000:,.0f} kB"
+
+
+def _is_cut(shot: bytes) -> bool:
+    """Whether the page may have been higher than its picture. What is no picture is judged elsewhere."""
+    try:
+        return bool(shot) and Image.open(io.BytesIO(shot)).height >= PICTURE_HEIGHT
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _moments(facts: BundleFacts) -> list[tuple[str, str, datetime]]:

@@ -14,6 +14,8 @@ from oem_submissions.evidence.bundle import FORMAT, json_object
 _FACTS = TypeAdapter(BundleFacts)
 _NAMES = TypeAdapter(Annotated[list[str], Field(max_length=100)])
 _FIELDS = frozenset(entry.name for entry in dataclasses.fields(BundleFacts))
+_ADDED = frozenset({"late"})
+"""Facts that bundles lack which were sealed before there were such."""
 _MAX_BYTES = 1_000_000
 
 
@@ -29,8 +31,8 @@ def read_submission(data: bytes) -> tuple[BundleFacts, frozenset[str]]:
     if document.pop("format", None) != FORMAT:
         raise SubmissionUnreadable(f"is not of the format “{FORMAT}”.")
     names = document.pop("files", None)
-    if document.keys() != _FIELDS:
-        raise SubmissionUnreadable(f"misses or adds {', '.join(sorted(document.keys() ^ _FIELDS))[:200]}.")
+    if strange := (_FIELDS - _ADDED - document.keys()) | (document.keys() - _FIELDS):
+        raise SubmissionUnreadable(f"misses or adds {', '.join(sorted(strange))[:200]}.")
     try:
         return _FACTS.validate_json(_canonical(document), strict=True), frozenset(_NAMES.validate_python(names))
     except ValidationError as error:

@@ -31,9 +31,11 @@ from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
-from oem_submissions.portal.locators import is_leaving, look_up
+from oem_submissions.portal.locators import is_busy, is_leaving, look_up
+from oem_submissions.portal.references import Anchored
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import scrubbed
+from oem_submissions.portal.standing import inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ EXTRA_TROUBLE = (
     PlaywrightError, archive.ArchiveRefused, ValueError, LookupError, TypeError, AssertionError, RecursionError,
 )  # fmt: skip
 """What can come of an extra: the browser's trouble, and what parsers raise at hostile pages."""
+READINGS = 3
+"""How often a page that says yes is read and photographed until it stays the same meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,16 @@ class Ready:
     """Numbers that looked like a reference before the click."""
     before: bytes
     """The picture before the click."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A page that says yes, read at once."""
+
+    url: str
+    verdict: Page
+    place: Anchored
+    busy: bool
 
 
 class Asker:
@@ -81,13 +95,13 @@ class Asker:
             return unknown
         self._walk.begin("classify page")
         verdict = self._until_recognised()
-        self._walk.begin("post-shot")
-        shot = self._photograph()
-        if shot is not None:
-            self._take_extras()
         match verdict:
             case Accepted() | AcceptedForLater():
-                return self._accepted(verdict, shot)
+                return self._accepted(verdict)
+        self._walk.begin("post-shot")
+        if self._photograph() is not None:
+            self._take_extras()
+        match verdict:
             case Refused() | Unknown():
                 return verdict
             case InProcess():
@@ -122,12 +136,10 @@ class Asker:
         """Waits for the request to leave and to be answered. None when it was answered."""
         limits, started = self._walk.limits, time.monotonic()
         while not self._gate.finished:
+            self._walk.watch.alive()
             elapsed = time.monotonic() - started
-            if self._walk.dialogs.undeclared:
-                said = " | ".join(self._walk.dialogs.undeclared)
-                self._walk.dialogs.undeclared.clear()
-                what = f"The page opened a dialog that the pack does not declare: '{said}'."
-                return Unknown(ReasonCode.UNEXPECTED_DIALOG, what)
+            if (said := self._dialog()) is not None:
+                return said
             if self._gate.wire.sent_at is None and elapsed > limits.sent_seconds:
                 return Unknown(ReasonCode.OUTCOME_UNKNOWN, "No submit request left after the click.")
             if elapsed > limits.answer_seconds:
@@ -144,12 +156,24 @@ class Asker:
             return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
         return None
 
+    def _dialog(self) -> Unknown | None:
+        """What a dialog that nobody declared says of the outcome: that it can't be told."""
+        said = " | ".join(self._walk.dialogs.undeclared)
+        if not self._walk.dialogs.undeclared:
+            return None
+        self._walk.dialogs.undeclared.clear()
+        what = f"The page opened a dialog that the pack does not declare: '{said}'."
+        return Unknown(ReasonCode.UNEXPECTED_DIALOG, what)
+
     def _until_recognised(self) -> Page:
         form, status = self._ready.form, self._gate.wire.status
         known = {*form.confirmation.statuses, *(s for refusal in form.refusals for s in refusal.statuses)}
         started = time.monotonic()
         while True:
             # A page that sent twice may wait for the answer to the request that the gate stopped.
+            self._walk.watch.alive()
+            if (said := self._dialog()) is not None:
+                return said
             patience = self._walk.limits.sent_seconds if self._gate.wire.blocked else form.confirmation.wait_seconds
             scope = self._scope()
             verdict = self._look(scope) if scope is not None else NothingYet()
@@ -197,7 +221,7 @@ class Asker:
             return None
         if shot.data == self._ready.before:
             return None
-        self.artifacts.append(shot)
+        self.artifacts = [*(piece for piece in self.artifacts if piece.name != POST_CONFIRM), shot]
         return shot
 
     def _take_extras(self) -> None:
@@ -222,28 +246,64 @@ class Asker:
             Artifact(PERSONAL_PAGE, "application/gzip", archive.packed(apart), now),
         ]
 
-    def _accepted(self, verdict: Accepted | AcceptedForLater, shot: Artifact | None) -> Outcome:
-        self._walk.begin("reference")
+    def _accepted(self, verdict: Accepted | AcceptedForLater) -> Outcome:
+        """What the page says must still be so when its picture is taken: it may draw itself anew, or move on."""
+        for _ in range(READINGS):
+            if (said := self._dialog()) is not None:
+                return said
+            self._walk.begin("post-shot")
+            before = self._reading()
+            shot = self._photograph()
+            self._walk.begin("reference")
+            if before is not None and before == self._reading() and before.verdict == verdict:
+                if shot is not None:
+                    self._take_extras()
+                return self._dialog() or self._judge(before, shot)
+        what = "The page said that the claim was taken, and did not stay so while it was read and photographed."
+        return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
+
+    def _reading(self) -> _Reading | None:
+        """The page as it is now; None when it is just being replaced."""
         scope = self._scope()
-        assert scope is not None
+        if scope is None:
+            return None
+        try:
+            url, verdict = self._page.url, self._look(scope)
+            rule = self._ready.form.confirmation.reference
+            return _Reading(url, verdict, references.anchored(scope, rule), is_busy(scope))
+        except PlaywrightError as error:
+            if is_leaving(error):
+                return None
+            raise
+
+    def _judge(self, page: _Reading, shot: Artifact | None) -> Outcome:
         rule = self._ready.form.confirmation.reference
-        if isinstance(verdict, AcceptedForLater):
-            if references.anchored(scope, rule).primary:
+        if isinstance(page.verdict, AcceptedForLater):
+            if page.place.times:
                 return Unknown(
                     ReasonCode.REFERENCE_SUSPECT, f"The page shows a {rule.kind} and says that it comes later."
                 )
-            return self._for_later(verdict)
-        found = references.decide(
-            rule, references.anchored(scope, rule), self._ready.seen, self._adapter.reference_is_plausible
-        )
+            return self._for_later(page.verdict)
+        found = references.decide(rule, page.place, self._ready.seen, self._adapter.reference_is_plausible)
         if isinstance(found, Unknown):
             return found
-        if shot is None or found.value not in references.normal(self.text):
-            return Unknown(
-                ReasonCode.POST_EVIDENCE_MISSING,
-                f"The picture or text of the page that shows {found.value} is worthless.",
-            )
+        if why := self._worthless(found, page, shot):
+            what = f"The picture or text of the page that shows {found.value} is worthless: {why}."
+            return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
         return self._second_oracle(found)
+
+    def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None) -> str:
+        """What the evidence after the click does not show; empty when it shows all that it should."""
+        if shot is None:
+            return "there is no picture, or it shows what stood there before the click"
+        if found.value not in references.normal(self.text):
+            return "its text does not hold the number"
+        if page.busy:
+            return "the page was still busy"
+        letters = written(found.value, page.place.place)
+        if letters is None or not inked(letters, shot.data):
+            return "the picture does not show the number"
+        return ""
 
     def _for_later(self, verdict: AcceptedForLater) -> Outcome:
         listed = self._listed()

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import ElementHandle, Frame, Page
+from playwright.sync_api import ElementHandle, FloatRect, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 
-from oem_submissions.domain.evidence import Artifact, is_blank
+from oem_submissions.domain.evidence import PICTURE_HEIGHT, Artifact, is_blank
 from oem_submissions.domain.needles import Needles
 from oem_submissions.portal import veil
 from oem_submissions.portal.locators import is_leaving
@@ -21,6 +21,30 @@ from oem_submissions.portal.scrubbing import Scrubber
 WEBP = "image/webp"
 TEXT_LIMIT = 64 * 1024
 """Bytes of a page's visible text that are kept."""
+PAGE_LIMIT = 1_000_000
+"""Characters of a frame's visible text that are read: a page that holds more is no form and no confirmation."""
+FRAMES = 100
+"""Frames of a page that are read."""
+_ELEMENTS = 300_000
+"""Elements that are looked through for shadow roots, whose text the body's `innerText` lacks."""
+_TEXT = """([characters, elements]) => {
+  if (!document.body) return ["", true];
+  let text = document.body.innerText, looked = 0;
+  const roots = [document.body], seen = {visibilityProperty: true};
+  while (roots.length) {
+    const walker = document.createTreeWalker(roots.pop(), NodeFilter.SHOW_ELEMENT);
+    for (let element = walker.nextNode(); element; element = walker.nextNode()) {
+      if (++looked > elements || text.length > characters) return [text.slice(0, characters), false];
+      if (!element.shadowRoot || !element.checkVisibility(seen)) continue;
+      roots.push(element.shadowRoot);
+      for (const inside of element.shadowRoot.childNodes) {
+        if (inside.nodeType === Node.TEXT_NODE) text += "\\n" + inside.data;
+        else if (inside.innerText && inside.checkVisibility(seen)) text += "\\n" + inside.innerText;
+      }
+    }
+  }
+  return [text.slice(0, characters), text.length <= characters];
+}"""
 _MASK = (255, 0, 255)
 _MARK = "data-oem-submissions-secret"
 _STYLE = f"[{_MARK}] {{ visibility: hidden !important }} {veil.STYLE}"
@@ -43,7 +67,9 @@ class CaptureFailed(Exception):
 def picture(
     page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | None = None, scrubber: Scrubber | None = None
 ) -> Artifact:
-    """A lossless picture of the whole page. Every filled control that is not among `shown` is hidden *and* masked.
+    """A lossless picture of the whole page, of a higher one its first 16,000 pixels.
+
+    Every filled control that is not among `shown` is hidden *and* masked.
 
     What the scrubber knows stands nowhere in it: in texts there are blocks instead, a shown control that holds it is
     masked. Raises `CaptureFailed` when one of them may show, or when the picture is blank.
@@ -83,6 +109,7 @@ def _photograph(
         data = page.screenshot(
             type="webp",
             full_page=True,
+            clip=_too_high(page),
             animations="disabled",
             caret="hide",
             style=_STYLE,
@@ -94,6 +121,14 @@ def _photograph(
             if not frame.is_detached():
                 frame.evaluate(_UNMARK)
     return data, boxes
+
+
+def _too_high(page: Page) -> FloatRect | None:
+    """What of a page is photographed that is too high for a picture; None when all of it is."""
+    width, height = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    if height <= PICTURE_HEIGHT:
+        return None
+    return {"x": 0, "y": 0, "width": min(width, PICTURE_HEIGHT), "height": PICTURE_HEIGHT}
 
 
 def _place(page: Page, handle: ElementHandle) -> tuple[float, float]:
@@ -138,23 +173,49 @@ def _chunks(data: bytes) -> set[bytes]:
 
 def visible_text(page: Page) -> str:
     """The visible text of the page and its frames, at most 64 kB of UTF-8; never what stands in a form's controls."""
-    texts = [frame_text(frame) for frame in page.frames if not frame.is_detached()]
+    texts = [frame_text(frame)[0] for frame in page.frames[:FRAMES] if not frame.is_detached()]
     return limit("\n".join(text for text in texts if text))
 
 
-def frame_text(frame: Frame) -> str:
-    """The visible text of one frame; nothing while it is being replaced by another."""
+def frame_text(frame: Frame) -> tuple[str, bool]:
+    """The visible text of one frame and whether that is all of it; nothing while it is being replaced by another."""
     try:
-        return str(frame.evaluate("() => document.body ? document.body.innerText : ''"))
+        text, whole = frame.evaluate(_TEXT, [PAGE_LIMIT, _ELEMENTS])
     except PlaywrightError as error:
         if is_leaving(error):
-            return ""
+            return "", True
+        raise
+    return str(text), bool(whole)
+
+
+def whole_text(scope: Frame) -> tuple[str, bool]:
+    """The visible text of a frame and of the frames that show in it, and whether that is all of it."""
+    text, whole = frame_text(scope)
+    texts, waiting, read = [text], list(scope.child_frames), 1
+    while waiting and whole:
+        frame = waiting.pop(0)
+        if not _shows(frame):
+            continue
+        read += 1
+        text, whole = frame_text(frame)
+        texts.append(text)
+        waiting += frame.child_frames
+        whole = whole and read <= FRAMES
+    return "\n".join(texts), whole
+
+
+def _shows(frame: Frame) -> bool:
+    try:
+        return not frame.is_detached() and frame.frame_element().is_visible()
+    except PlaywrightError as error:
+        if is_leaving(error):
+            return False
         raise
 
 
 def limit(text: str, size: int = TEXT_LIMIT) -> str:
     """The text, cut to `size` bytes of UTF-8."""
-    return text.encode()[:size].decode(errors="ignore")
+    return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
 def one_line(text: str) -> str:

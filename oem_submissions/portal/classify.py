@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playwright.sync_api import Frame
+from playwright.sync_api import Frame, Locator
 
 from oem_submissions.domain.outcomes import Refused, Unknown
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import frame_text, limit, one_line
+from oem_submissions.portal.capture import limit, one_line, whole_text
 from oem_submissions.portal.locators import in_words, is_visible, look_up
-from oem_submissions.portal.references import RAW_LIMIT, matches
+from oem_submissions.portal.references import RAW_LIMIT, is_invisible, matches, normal
 from oem_submissions.portal.schema import Form, Markers, Refusal
+
+_MOST_BOXES = 20
+_BOXES = "(boxes, [most, size]) => boxes.slice(0, most).map(box => (box.innerText || '').slice(0, size))"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ def classify(scope: Frame, form: Form, markers: Markers, status: int | None) -> 
 
 
 def _reading(scope: Frame, form: Form, markers: Markers, status: int | None) -> Page:
-    text = one_line(frame_text(scope))
+    whole_page, complete = whole_text(scope)
+    if not complete:
+        return Unknown(ReasonCode.OUTCOME_UNKNOWN, "The page after the click holds more than can be read.")
+    text = one_line(whole_page)
     if strange := _strange(text, form, markers):
         return strange
     yes = is_visible(scope, form.confirmation.marker)
@@ -75,22 +81,30 @@ def _reading(scope: Frame, form: Form, markers: Markers, status: int | None) -> 
 
 
 def _strange(text: str, form: Form, markers: Markers) -> Unknown | None:
+    text = _as_said(text)
     for words in form.confirmation.never:
-        if words in text:
+        if _as_said(words) in text:
             return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page after the click says '{words}'.")
     for what, listed in (
         ("the session is over", markers.session_expired),
         ("the portal is under maintenance", markers.maintenance),
         ("the portal has an error", markers.unavailable),
     ):
-        if said := next((words for words in listed if words in text), None):
+        if said := next((words for words in listed if _as_said(words) in text), None):
             return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page after the click says that {what}: '{said}'.")
     return None
 
 
+def _as_said(text: str) -> str:
+    """What speaks against a filing is heard in capitals, too, and with soft hyphens in it."""
+    return one_line("".join(character for character in normal(text) if not is_invisible(character))).casefold()
+
+
 def _refused(scope: Frame, form: Form, shown: list[Refusal], status: int | None) -> Refused | Unknown:
-    boxes = {one_line(text) for refusal in shown for text in look_up(scope, refusal.box).all_inner_texts()}
-    said = limit("; ".join(sorted(boxes)), RAW_LIMIT)
+    boxes = [_texts(look_up(scope, refusal.box)) for refusal in shown]
+    said = limit("; ".join(sorted({one_line(text) for texts in boxes for text in texts})), RAW_LIMIT)
+    if any(len(texts) > _MOST_BOXES or any(len(text) > RAW_LIMIT for text in texts) for texts in boxes):
+        return Unknown(ReasonCode.PORTAL_UNRECOGNISED, f"The portal's error is longer than any that is known: {said}")
     known = _reason(said, shown)
     if known is None:
         return Unknown(
@@ -108,9 +122,15 @@ def _refused(scope: Frame, form: Form, shown: list[Refusal], status: int | None)
         return Unknown(
             ReasonCode.OUTCOME_UNKNOWN, f"The page shows an error, and nothing says that nothing was filed: {said}"
         )
-    if numbers := matches(form.confirmation.reference.pattern, frame_text(scope)):
+    if numbers := matches(form.confirmation.reference.pattern, whole_text(scope)[0]):
         return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The page shows an error and the number {min(numbers)}: {said}")
     return Refused(known, said, f"HTTP {status}, and the page shows {in_words(witness)} without a number")
+
+
+def _texts(boxes: Locator) -> list[str]:
+    """Of the first few, the beginning, and of each a little more than may be: a page may have any number."""
+    texts: list[str] = boxes.evaluate_all(_BOXES, [_MOST_BOXES + 1, RAW_LIMIT + 1])
+    return texts
 
 
 def known_reason(said: str, form: Form) -> ReasonCode | None:

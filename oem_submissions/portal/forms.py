@@ -12,12 +12,13 @@ from playwright.sync_api import ElementHandle, FilePayload, Frame
 
 from oem_submissions.domain.claims import Attachment
 from oem_submissions.domain.contracts import Change, Severity
-from oem_submissions.domain.evidence import FieldReadback
+from oem_submissions.domain.evidence import DEALER_READBACK, FieldReadback
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import contracts, filling
 from oem_submissions.portal.capture import filled_in, one_line
 from oem_submissions.portal.classify import known_reason
 from oem_submissions.portal.locators import Locator, is_visible, look_up
+from oem_submissions.portal.references import TooMuch, numbers_on
 from oem_submissions.portal.schema import AttachmentRule, Form, FormPage
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Submission
@@ -38,6 +39,10 @@ class Filled:
     warnings: list[str] = field(default_factory=list)
     shown: list[ElementHandle] = field(default_factory=list)
     """Controls of the page as it is now that may stand in a picture."""
+    controls: list[filling.Control] = field(default_factory=list)
+    """The controls of the page as it is now."""
+    numbers: set[str] = field(default_factory=set)
+    """What looked like a reference on any page up to now: none of these is the claim's."""
 
 
 def open_form(walk: Walk, form: Form) -> Frame:
@@ -91,9 +96,18 @@ def fill_form(
         _read_back(walk, form, page, filled, values, controls)
         if page.attachments:
             _read_back_files(walk, page, filled, submission)
+        note_numbers(walk, form, filled)
         if page.next is not None:
             _go_on(walk, form, page, frame)
     return filled
+
+
+def note_numbers(walk: Walk, form: Form, filled: Filled) -> None:
+    """What looks like a reference on the page as it is now. Raises `StepFailed` when it can't be looked through."""
+    try:
+        filled.numbers |= numbers_on(walk.page, form.confirmation.reference.pattern)
+    except TooMuch as error:
+        raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, str(error).rstrip(".")) from error
 
 
 def contract_changes(form: Form, claim_type: str, page: FormPage, frame: Frame) -> tuple[Change, ...]:
@@ -154,6 +168,7 @@ def _read_back(
         except filling.ElementNotFound as error:
             raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
         held = filling.read(filled.frame, controls)
+    filled.controls = controls
     for control in controls:
         wanted = filling.expected(control.field, values.get(control.name))
         label = _label(control.field.find, control.name)
@@ -191,7 +206,7 @@ def _check_dealer(walk: Walk, form: Form, filled: Filled, dealer_code: str) -> N
     match = re2.search(form.dealer_pattern, text)
     shown = match.group("dealer") if match else text
     filled.shown.append(handle)
-    filled.readback.append(FieldReadback("dealer_code", "dealer code on the page", dealer_code, shown, "public"))
+    filled.readback.append(FieldReadback(DEALER_READBACK, "dealer code on the page", dealer_code, shown, "public"))
     if shown != dealer_code:
         raise walk.failed(
             ReasonCode.DEALER_MISMATCH, f"the page shows the dealer code '{shown}', the claim is for '{dealer_code}'"

@@ -104,8 +104,8 @@ def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tup
     match verdict:
         case Accepted():
             rule = form.confirmation.reference
-            texts = references.anchored(page.main_frame, rule)
-            found = references.decide(rule, texts, golden.seen, adapter.reference_is_plausible)
+            place = references.anchored(page.main_frame, rule)
+            found = references.decide(rule, place, golden.seen, adapter.reference_is_plausible)
             return ("unknown", None, found.reason) if isinstance(found, Unknown) else ("filed", found.value, None)
         case AcceptedForLater():
             return ("pending", None, None)

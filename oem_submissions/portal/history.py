@@ -128,6 +128,7 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
     which the first page lacks a claim that is filed.
     """
     frame = walk.page.main_frame
+    walk.watch.alive()
     table, empty = look_up(frame, history.table), look_up(frame, history.empty)
     table.or_(empty).first.wait_for(timeout=walk.wait_ms)
     if table.count() == 0:

@@ -138,6 +138,11 @@ def is_visible(scope: Frame, locator: Locator) -> bool:
         raise
 
 
+def is_busy(scope: Frame) -> bool:
+    """Whether the page says that a part of it is still being loaded (`aria-busy`)."""
+    return scope.locator("css=[aria-busy=true]").filter(visible=True).count() > 0
+
+
 def is_leaving(error: PlaywrightError) -> bool:
     """Whether a call failed only because the page or frame was just then replaced by another."""
     return any(words in error.message for words in ("context was destroyed", "was detached", "navigat"))

@@ -35,6 +35,8 @@ def _check_only_group(pattern: str, name: str) -> str:
 
 
 def _check_reference_pattern(pattern: str) -> str:
+    if re2.search(pattern, "") is not None:
+        raise ValueError("the pattern matches an empty text, so it would find a number anywhere")
     return _check_only_group(pattern, "reference")
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, HttpCredentials
+from playwright.sync_api import Browser, HttpCredentials
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
@@ -23,10 +23,10 @@ from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import forms, readback
+from oem_submissions.portal import forms, readback, worth
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
-from oem_submissions.portal.capture import CaptureFailed, limit, visible_text
+from oem_submissions.portal.capture import CaptureFailed
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
@@ -39,7 +39,7 @@ from oem_submissions.portal.scrubbing import Scrubber, clean_logs, leaves_clean,
 from oem_submissions.portal.signin import sign_in
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.socks import origin_of
-from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk
+from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
 from oem_submissions.ports import Account, Control, Prepared, Submission
 
@@ -118,10 +118,12 @@ class BrowserSession:
         forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
         walk.learn_cookies()
+        url = walk.page.url
         shot = self._pre_shot(walk, filled)
-        text = self._text(walk, filled)
-        pattern = form.confirmation.reference.pattern
-        seen = frozenset(matches(pattern, f"{walk.page.content()} {frame.content()} {text}") | self._given)
+        text = worth.text_before(walk, form, filled)
+        worth.require_worth(walk, form, filled, submission, shot, url)
+        forms.note_numbers(walk, form, filled)
+        seen = frozenset(filled.numbers | matches(form.confirmation.reference.pattern, text) | self._given)
         walk.check_dialogs()
         if self._gate.wire.blocked:
             raise walk.failed(
@@ -136,7 +138,7 @@ class BrowserSession:
                 *readback.personal(filled.readback),
             ),
             text=text,
-            url=walk.page.url,
+            url=url,
             browser=f"Chromium {self._browser.version}",
             viewport=VIEWPORT,
             warnings=tuple(filled.warnings),
@@ -178,14 +180,6 @@ class BrowserSession:
                         public.append(value)
         self.scrubber.begin_claim(personal, secret, public)
 
-    @staticmethod
-    def _text(walk: Walk, filled: forms.Filled) -> str:
-        """The page's text, and what its fields show to a reader: only public ones."""
-        fields = [
-            f"{item.label}: {item.actual}" for item in filled.readback if item.sensitivity == "public" and item.actual
-        ]
-        return limit("\n".join([visible_text(walk.page), *fields]))
-
     # --- the click ---
 
     @leaves_clean
@@ -201,10 +195,10 @@ class BrowserSession:
             outcome = asker.ask(lambda wire: on_sent(scrubbed(wire, self.scrubber)))
         except Exception as error:
             log.warning("After the click: %s", error, exc_info=error)
-            outcome = Unknown(
-                ReasonCode.OUTCOME_UNKNOWN, f"Something unforeseen happened after the click: {_first_line(error)}"
-            )
+            what = walk.silence or f"something unforeseen happened: {_first_line(error)}"
+            outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, f"After the click, {what}")
         finally:
+            walk.watch.rest()
             self._gate.spend()
         answer = asker.answer(outcome)
         if isinstance(self._gate.refusal, KeyboardInterrupt | SystemExit):
@@ -338,19 +332,22 @@ class BrowserSession:
         """What the page looks like; never of a log-in page, never with a secret, and never a second failure."""
         if walk.step == "log in" or failure.reason is ReasonCode.SESSION_EXPIRED:
             return ()
+        walk.watch.alive()
         try:
             form = self._pack.form(submission.claim.claim_type)
             frames = [frame for frame in walk.page.frames if not frame.is_detached()]
             return (walk.photograph(FAILURE, {frame: forms.known_handles(frame, form) for frame in frames}),)
         except (CaptureFailed, PlaywrightError, ConfigurationError):
             return ()
+        finally:
+            walk.watch.rest()
 
     def _drop(self) -> None:
         """Throw the context away: the next claim logs in afresh."""
         walk, self._walk, self._ready = self._walk, None, None
         tunnel, self._tunnel = self._tunnel, None
         if walk is not None:
-            _close(walk.context)
+            close(walk.context)
         if tunnel is not None:
             tunnel.close()
 
@@ -364,11 +361,14 @@ class BrowserSession:
         if walk is not None and walk.step and self._pack.login.sign_out is not None:
             try:
                 self._gate.spend()
+                walk.watch.alive()
                 walk.dialogs.leaving = True
                 if is_visible(walk.page.main_frame, self._pack.login.sign_out):
                     look_up(walk.page.main_frame, self._pack.login.sign_out).click()
             except PlaywrightError as error:
                 log.info("Signing out of %s failed: %s", self._pack.oem, _first_line(error))
+            finally:
+                walk.watch.rest()
         self._drop()
 
 
@@ -387,13 +387,6 @@ def form_values(adapter: PortalAdapter, pack: Pack, form: Form, submission: Subm
             " correct the mapping or add the field in a new version."
         )
     return values
-
-
-def _close(context: BrowserContext) -> None:
-    try:
-        context.close()
-    except PlaywrightError as error:
-        log.info("Closing the browser context failed: %s", _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:

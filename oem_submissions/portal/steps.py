@@ -21,15 +21,20 @@ from oem_submissions.domain.evidence import Artifact
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.needles import looks_like_token
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import CaptureFailed, picture, visible_text
+from oem_submissions.portal.capture import CaptureFailed, limit, picture, visible_text
 from oem_submissions.portal.locators import Locator, in_words, is_visible, look_up
 from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.schema import Click
 from oem_submissions.portal.scrubbing import Scrubber
+from oem_submissions.portal.watch import Watch
 
 log = logging.getLogger(__name__)
 POLL_MS = 20
 """How often a page is looked at while something is waited for."""
+DIALOGS = 10
+"""Undeclared dialogs that are noted: a page may open them in a loop."""
+DIALOG_BYTES = 1000
+"""Of an undeclared dialog's text that are noted."""
 
 STEPS = (
     "log in",
@@ -64,6 +69,8 @@ class Limits:
     """For the submit request to be answered."""
     standstill_seconds: float = 30.0
     """How long our own process may stand still while the request is under way; less than any settle window."""
+    silence_seconds: float = 60.0
+    """How long a page may leave a question unanswered: more than page_seconds and action_seconds together."""
 
 
 @dataclass
@@ -85,7 +92,8 @@ class Dialogs:
             self.declared = None
             dialog.accept()
         else:
-            self.undeclared.append(dialog.message)
+            if len(self.undeclared) < DIALOGS:
+                self.undeclared.append(limit(dialog.message, DIALOG_BYTES))
             dialog.dismiss()
 
 
@@ -110,6 +118,7 @@ class Walk:
     """Navigations without an answer yet. In a page that waits for one, Chromium evaluates nothing, without time-out."""
 
     def __post_init__(self) -> None:
+        self.watch = Watch(lambda: close(self.context), self.limits.silence_seconds)
         self.dialogs.install(self.context)
         self.context.on("request", self._note_request)
         self.context.on("response", self._note_status)
@@ -125,6 +134,7 @@ class Walk:
     def begin(self, step: str, detail: str = "") -> None:
         """Start a step. Raises `StepFailed` when the step before opened a dialog that nobody declared."""
         self.check_dialogs()
+        self.watch.alive()
         self.step = step
         record = {"oem": self.pack.oem, "dealer": self.dealer, "claim_id": self.claim_id, "step": step, **self.extra}
         number = f"{STEPS.index(step) + 1}/{len(STEPS)}" if step in STEPS else "–"
@@ -153,17 +163,32 @@ class Walk:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """What Playwright raises in here leaves as `StepFailed`, by what the page says."""
+        """The page is watched, and what Playwright raises leaves as `StepFailed`, by what the page says."""
+        self.watch.alive()
+        try:
+            with self._timeouts_explained():
+                yield
+        except PlaywrightError as error:
+            self.check_dialogs()
+            said = self.silence or f"the portal or the browser failed: {error.message.splitlines()[0]}"
+            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, said) from error
+        finally:
+            self.watch.rest()
+
+    @contextmanager
+    def _timeouts_explained(self) -> Iterator[None]:
         try:
             yield
         except PlaywrightTimeout as error:
             self.check_state()
             what = f"the portal did not answer within {self.limits.page_seconds:g} seconds"
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, what) from error
-        except PlaywrightError as error:
-            self.check_dialogs()
-            said = error.message.splitlines()[0]
-            raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal or the browser failed: {said}") from error
+
+    @property
+    def silence(self) -> str:
+        """What to say when a page was given up because it did not react; else nothing."""
+        seconds = self.limits.silence_seconds
+        return f"the page did not react for {seconds:g} seconds and was closed" if self.watch.closed else ""
 
     def pause(self) -> None:
         """Wait a moment, and longer while a page is being loaded. Raises `StepFailed` when that takes too long."""
@@ -202,6 +227,7 @@ class Walk:
             raise self.failed(
                 ReasonCode.SELECTOR_NOT_FOUND, f"{what}: {in_words(locator)} is not on the page"
             ) from None
+        self.watch.alive()
         return found
 
     def photograph(
@@ -276,3 +302,11 @@ class Walk:
         if request.is_navigation_request():
             self._pending.discard(request)
             self._statuses[request.frame] = response.status
+
+
+def close(context: BrowserContext) -> None:
+    """Close it, also when it is closed or its browser died."""
+    try:
+        context.close()
+    except PlaywrightError as error:
+        log.info("Closing the browser context failed: %s", error.message.splitlines()[0])

@@ -132,7 +132,9 @@ def _confirm(
     late = _durable(pieces, item, work)
     facts = late_facts(claim, pieces, look.url, ledger)
     try:
-        return ledger.confirm_late(claim, attempt, work.lease, reference, [*kept, *late], facts, how)
+        return ledger.confirm_late(
+            claim, attempt, work.lease, reference, [*kept, *late], facts, {**how, "late": facts["late"]}
+        )
     except ReferenceTaken as taken:
         return _review(claim, ReasonCode.REFERENCE_SUSPECT, str(taken), kept, holding)
 

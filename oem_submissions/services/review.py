@@ -109,7 +109,7 @@ def _filed(claim: Claim, said: Said, ledger: Ledger, evidence: EvidenceStore) ->
         raise VerdictRefused(f"{failure.text} Nothing was changed: give the verdict again when it works.") from failure
     facts: dict[str, Any] = late_facts(claim, pieces, "", ledger)
     try:
-        return ledger.confirm_late(claim, attempt, said.by, said.reference, kept, facts, how)
+        return ledger.confirm_late(claim, attempt, said.by, said.reference, kept, facts, {**how, "late": facts["late"]})
     except ReferenceTaken as taken:
         raise VerdictRefused(str(taken)) from taken
 

@@ -188,4 +188,5 @@ def _facts(claim: Claim, attempt: Attempt, ledger: Ledger) -> BundleFacts:
         browser=facts["browser"],
         viewport=(width, height),
         url=facts["answer_url"],
+        late=tuple(facts.get("late", ())),
     )

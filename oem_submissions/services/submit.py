@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.claims import ClaimModel
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact, shows, worth_before
 from oem_submissions.domain.failures import StateConflict, StepFailed, SubmissionError
-from oem_submissions.domain.outcomes import Filed, Outcome, Pending, Refused, Unknown
+from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Refused, Unknown
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, Lease
 from oem_submissions.domain.states import HELD, NEEDS_WORKER, State, after_failed_attempt
@@ -53,7 +53,7 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
     try:
         submission = submission_of(claim, work)  # payload and files, checked against their hashes once more
         form = session.prepare(submission)  # log in, fill, attach, read back, photograph; nothing is sent
-        _require_worth(form)
+        _require_worth(form, submission.claim)  # the evidence shows this claim, and this dealer
         keep(form.artifacts, claim, attempt, work)  # the evidence before the click is durable before ARMED
         claim = ledger.prepared(claim, attempt, lease, _facts(form))
         claim = ledger.arm(claim, attempt, lease, work.click_seconds)  # durable before the click
@@ -66,6 +66,7 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
     for warning in answer.warnings:
         _log.warning("claim %s: %s", claim.claim_id, warning)
     ledger.record_wire(attempt, lease, answer.wire, answer.url)
+    answer = _with_worth(answer, form)
     outcome = _with_durable_evidence(answer.outcome, answer.artifacts, claim, attempt, work)
     match outcome:
         case Filed(reference):
@@ -219,18 +220,37 @@ def _dead_letter(
         ledger.settle(claim, attempt, lease, State.DEAD, reason, text, "log in")
 
 
-def _require_worth(form: Prepared) -> None:
+def _require_worth(form: Prepared, claim: ClaimModel) -> None:
     """The portal package checks it too; here nothing is armed on its word alone."""
-    wrong = [field.name for field in form.readback if not field.equal]
-    if wrong:
-        text = f"Read back from the page, these fields differ from the claim: {', '.join(wrong)}."
-        raise StepFailed(ReasonCode.FIELD_READBACK_MISMATCH, text, "read back")
-    if not form.readback or not any(artifact.name == PRE_SUBMIT and artifact.data for artifact in form.artifacts):
+    if lacks := worth_before(form.readback, form.text, claim.natural_key_fields, claim.dealer_code):
+        raise StepFailed(*lacks, "pre-shot")
+    if not any(artifact.name == PRE_SUBMIT and artifact.data for artifact in form.artifacts):
         raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, "The picture of the filled form is missing.", "pre-shot")
 
 
 def _facts(form: Prepared) -> dict[str, object]:
     return {"browser": form.browser, "viewport": list(form.viewport), "url": form.url, "warnings": list(form.warnings)}
+
+
+def _with_worth(answer: Answer, form: Prepared) -> Answer:
+    """No filing without evidence that shows it: the reference in the answer's text, and another picture than before.
+
+    The picture before the click is not kept once more as the one after it: a late one takes that place.
+    """
+    before = {piece.sha256 for piece in form.artifacts}
+    pieces = tuple(p for p in answer.artifacts if p.name != POST_CONFIRM or p.sha256 not in before)
+    answer, same = replace(answer, artifacts=pieces), len(pieces) < len(answer.artifacts)
+    if not isinstance(answer.outcome, Filed):
+        return answer
+    reference = answer.outcome.reference
+    if same:
+        lacks = "the picture after the click is the one before it."
+    elif not shows(answer.text, reference.value):
+        lacks = "the text of the page after the click does not hold it."
+    else:
+        return answer
+    text = f"The portal gave {reference.kind} {reference.value}, but {lacks}"
+    return replace(answer, outcome=Unknown(ReasonCode.POST_EVIDENCE_MISSING, text))
 
 
 def _with_durable_evidence(

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from playwright.sync_api import Browser, BrowserContext, Request
 
-from oem_submissions.domain.evidence import FieldReadback
+from oem_submissions.domain.evidence import DEALER_READBACK, FieldReadback
 from oem_submissions.domain.outcomes import Wire
 from oem_submissions.domain.records import Attempt, Claim, Lease
 from oem_submissions.ledger.store import Ledger
@@ -98,7 +98,7 @@ def _believe(
 ) -> None:
     """The controls may stand in the picture; what they hold is not looked at."""
     filled.shown += [control.handle for control in controls if control.field.sensitivity == "public"]
-    filled.readback.append(FieldReadback("nothing", "nothing", "", "", "public"))
+    filled.readback.append(FieldReadback(DEALER_READBACK, "believed", walk.dealer, walk.dealer, "public"))
 
 
 def _nothing(*arguments: Any) -> None:

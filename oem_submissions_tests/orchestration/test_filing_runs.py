@@ -23,6 +23,7 @@ from dagster import (
     build_sensor_context,
 )
 from dagster._core.definitions.partitions.context import partition_loading_context
+from PIL import Image
 
 from oem_submissions import wiring
 from oem_submissions.crm.memory import MemoryCrm
@@ -30,16 +31,19 @@ from oem_submissions.defs.partitions import add_dealers, partition_key
 from oem_submissions.defs.run_coordinator import business_tags
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.evidence import POST_CONFIRM, bundle_key
 from oem_submissions.domain.failures import StepFailed
-from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.domain.outcomes import Answer
+from oem_submissions.domain.reasons import REASONS, ReasonCode
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import CrmOutcome, CrmUnavailable, EvidenceUnavailable, Portal
 from oem_submissions.services.release import declare_live
 from oem_submissions.settings import Settings, read_settings
+from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import PINS, warranty_payload
-from oem_submissions_tests.services.fakes import FakePortal
+from oem_submissions_tests.services.fakes import FakePortal, FakeSession
 from oem_submissions_tests.services.runs import expire_leases, let_pass
 
 PERIOD = "2026-11-10"
@@ -581,3 +585,64 @@ def test_a_backfills_run_carries_the_business_tags() -> None:
         tags={"dagster/partition/dealer": "10234", "dagster/partition/period": PERIOD, "dagster/backfill": "x"},
     )
     assert business_tags(run) == {"oem": "aurora", "dealer": "10234", "period": PERIOD}
+
+
+def evidence_check(result: Any) -> tuple[bool, str, Any]:
+    """Whether `evidence_present` passed, what it says, and its reason codes by claim."""
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "evidence_present"]
+    reasons = check.metadata.get("reasons")
+    return check.passed, check.description or "", reasons.value if reasons else {}
+
+
+class StoreLosing(MemoryStore):
+    """A store whose files somebody else changes."""
+
+    def have(self, key: str, data: bytes | None) -> None:
+        self._files.pop(key)
+        if data is not None:
+            self._files[key] = data
+
+
+def test_a_bundle_that_the_store_lost_or_swapped_fails_the_run_and_its_check_with_the_reason_code(
+    everything: Everything,
+) -> None:
+    store = StoreLosing()
+    everything.use(evidence=store)
+    for number in (1, 2):
+        everything.add(number)
+    everything.take_in()
+    assert everything.run().success
+    first, second = everything.ledger.all_claims(OEM)
+    lost, swapped = (bundle_key(c.claim_id, c.bundle_digest or "") for c in (first, second))
+    store.have(swapped, store.get(lost))
+    store.have(lost, None)
+    result = everything.run()
+    assert not result.success
+    passed, said, reasons = evidence_check(result)
+    assert (passed, reasons) == (False, dict.fromkeys([first.claim_id, second.claim_id], "POST_EVIDENCE_MISSING"))
+    assert f"{first.claim_id}: POST_EVIDENCE_MISSING" in said
+    assert f"not {second.bundle_digest} as the link says" in said
+    assert len(everything.portal.filed) == 2
+
+
+def test_a_filing_whose_picture_shows_nothing_fails_the_run_and_its_check_with_the_reason_code(
+    everything: Everything,
+) -> None:
+    class Blank(FakeSession):
+        def submit(self, on_sent: Any) -> Answer:
+            answer = super().submit(on_sent)
+            blank = samples.webp(Image.new("RGB", (640, 400), "white"))
+            pieces = [replace(p, data=blank) if p.name == POST_CONFIRM else p for p in answer.artifacts]
+            return replace(answer, artifacts=tuple(pieces))
+
+    everything.portal.session_type = Blank
+    everything.add(1)
+    everything.take_in()
+    result = everything.run()
+    assert not result.success
+    (claim,) = everything.ledger.all_claims(OEM)
+    assert claim.state is State.CONFIRMED
+    passed, said, reasons = evidence_check(result)
+    assert (passed, reasons) == (False, {claim.claim_id: "POST_EVIDENCE_MISSING"})
+    assert "no bundle is sealed" in said
+    assert REASONS[ReasonCode.POST_EVIDENCE_MISSING].action in said

@@ -15,14 +15,22 @@ from oem_submissions.portal.capture import filled_in
 from oem_submissions.portal.locators import ByLabel, ByTestId
 from oem_submissions.portal.references import Anchored, decide, luhn
 from oem_submissions.portal.schema import ReferenceRule
+from oem_submissions.portal.standing import Character, Standing
 
 RULE = ReferenceRule(
     find=ByLabel(label="a"), witness=ByTestId(testid="b"), kind="number", pattern=r"\b(?P<reference>[A-Z]{2}\d{4})\b"
 )
 
 
-def outcome(*texts: str, witness: tuple[str, ...] | None = None, seen: tuple[str, ...] = ()) -> Reference | Unknown:
-    return decide(RULE, Anchored(texts, texts if witness is None else witness), seen, lambda value: True)
+def on_a_line(text: str) -> Standing:
+    """As a page shows it whose letters are all ten pixels wide."""
+    letters = enumerate(text)
+    return Standing(text, tuple(Character(c, True, 10.0 * at, 0.0, 10.0, 16.0) for at, c in letters if c.strip()))
+
+
+def outcome(*texts: str, witnessed: bool = True, seen: tuple[str, ...] = ()) -> Reference | Unknown:
+    place = on_a_line(texts[0]) if len(texts) == 1 else Standing("")
+    return decide(RULE, Anchored(len(texts), witnessed, place), seen, lambda value: True)
 
 
 def test_one_match_in_one_place_is_the_reference_with_its_span() -> None:
@@ -44,8 +52,8 @@ def test_full_width_characters_are_normalised_first() -> None:
         (outcome("AB1234", "AB1235"), ReasonCode.REFERENCE_AMBIGUOUS),
         (outcome("AB1234 or AB1235"), ReasonCode.REFERENCE_AMBIGUOUS),
         (outcome("AB1234", seen=("AB1234",)), ReasonCode.REFERENCE_SUSPECT),
-        (outcome("AB1234", witness=("AB1235",)), ReasonCode.REFERENCE_SUSPECT),
-        (outcome("AB1234", witness=()), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234 " + "x" * 3000), ReasonCode.REFERENCE_MISSING),
+        (outcome("AB1234", witnessed=False), ReasonCode.REFERENCE_SUSPECT),
     ],
 )
 def test_everything_else_is_unknown(found: Any, reason: ReasonCode) -> None:
@@ -55,7 +63,7 @@ def test_everything_else_is_unknown(found: Any, reason: ReasonCode) -> None:
 
 def test_a_wrong_check_digit_is_suspect() -> None:
     rule = RULE.model_copy(update={"check": "luhn", "pattern": r"(?P<reference>\d{10})"})
-    found = decide(rule, Anchored(("4400128870",), ("4400128870",)), (), lambda value: True)
+    found = decide(rule, Anchored(1, True, on_a_line("4400128870")), (), lambda value: True)
     assert isinstance(found, Unknown)
     assert (luhn("7310042176"), luhn("4400128870"), luhn("ABC")) == (True, False, False)
 

@@ -126,9 +126,13 @@ class FakeSession:
         if self.portal.failures:
             raise self.portal.failures.pop(0)
         self.submission = submission
-        readback = (FieldReadback("repair_order", "RO", "x", "x", "public"),)
+        dealer, order = submission.claim.dealer_code, submission.natural_key
+        readback = (
+            FieldReadback("dealer_code", "dealer", dealer, dealer, "public"),
+            FieldReadback("repair_order", "RO", order, order, "public"),
+        )
         artifacts = (artifact(PRE_SUBMIT, submission), artifact(READBACK, submission))
-        return Prepared(readback, artifacts, "form", "http://portal/form", "fake 1", (1280, 800))
+        return Prepared(readback, artifacts, f"form {dealer} {order}", "http://portal/form", "fake 1", (1280, 800))
 
     def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
         assert self.submission is not None
@@ -154,7 +158,8 @@ class FakeSession:
             outcome = Unknown(ReasonCode.OUTCOME_UNKNOWN, "The connection broke before an answer came.")
         wire = replace(wire, responded_at=NOW, status=200)
         artifacts = (artifact(POST_CONFIRM, self.submission), artifact(REQUEST, self.submission))
-        return Answer(outcome, wire, artifacts, "done", "http://portal/done")
+        text = outcome.reference.raw_text if isinstance(outcome, Filed) else "done"
+        return Answer(outcome, wire, artifacts, text, "http://portal/done")
 
     def probe(self, samples: Sequence[Submission]) -> ProbeReport:
         self.portal.log_ins += 1

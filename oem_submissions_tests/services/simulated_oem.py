@@ -144,9 +144,13 @@ class WorkersSession:
         self.pause("prepare")
         self._reach("fill")
         self.submission = submission
-        readback = (FieldReadback("repair_order", "RO", "x", "x", "public"),)
+        dealer, order = submission.claim.dealer_code, submission.natural_key
+        readback = (
+            FieldReadback("dealer_code", "dealer", dealer, dealer, "public"),
+            FieldReadback("repair_order", "RO", order, order, "public"),
+        )
         artifacts = (artifact(PRE_SUBMIT, submission), artifact(READBACK, submission))
-        return Prepared(readback, artifacts, "form", "http://portal/form", "fake 1", (1280, 800))
+        return Prepared(readback, artifacts, f"form {dealer} {order}", "http://portal/form", "fake 1", (1280, 800))
 
     def submit(self, on_sent: Callable[[Wire], None]) -> Answer:
         assert self.submission is not None
@@ -172,7 +176,8 @@ class WorkersSession:
         if isinstance(outcome, Unknown):
             return Answer(outcome, wire, tuple(shots), "", "http://portal/form")
         shots.append(artifact(POST_CONFIRM, self.submission))
-        return Answer(outcome, replace(wire, responded_at=NOW, status=200), tuple(shots), "done", "http://portal/done")
+        text = outcome.reference.raw_text if isinstance(outcome, Filed) else "done"
+        return Answer(outcome, replace(wire, responded_at=NOW, status=200), tuple(shots), text, "http://portal/done")
 
     def _asked(self, submission: Submission) -> Outcome:
         truth = self.truth

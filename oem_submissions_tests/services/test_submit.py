@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, RECONCILED, bundle_key
 from oem_submissions.domain.failures import LeaseLost, StepFailed
+from oem_submissions.domain.outcomes import Answer
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import FILED, HELD, State
+from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
+from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import EvidenceUnavailable, Prepared, Submission
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.health import recover_lost_workers
+from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.making import new_claim, warranty_payload
@@ -169,3 +179,75 @@ def test_a_worker_killed_at_any_write_leaves_the_claim_filed_once_or_held(ledger
             break
     assert strike > 10
     assert outcomes == {State.CONFIRMED, State.OUTCOME_UNKNOWN}
+
+
+def another_order(ready: Prepared) -> Prepared:
+    """The form of another repair order was photographed."""
+    return replace(ready, text=ready.text.replace("RO000001", "RO000002"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (lambda ready: replace(ready, text="a form"), ReasonCode.PRE_EVIDENCE_MISSING),
+        (
+            lambda ready: another_order(ready),
+            ReasonCode.PRE_EVIDENCE_MISSING,
+        ),
+        (lambda ready: replace(ready, readback=ready.readback[1:]), ReasonCode.DEALER_MISMATCH),
+        (lambda ready: replace(ready, artifacts=ready.artifacts[1:]), ReasonCode.PRE_EVIDENCE_MISSING),
+    ],
+    ids=["no natural key", "another repair order", "no dealer code", "no picture"],
+)
+def test_a_form_whose_evidence_does_not_show_the_claim_is_never_armed(
+    ledger: Ledger, changed: Callable[[Prepared], Prepared], reason: ReasonCode
+) -> None:
+    class Worthless(FakeSession):
+        def prepare(self, submission: Submission) -> Prepared:
+            return changed(super().prepare(submission))
+
+    portal = FakePortal(session_type=Worthless)
+    ledger.add_claim(new_claim())
+    with suppress(TryAgain):
+        run(ledger, portal)
+    claim = ledger.claim_of_record("aurora", "REC0001")
+    assert claim is not None
+    assert (claim.state in (State.READY, State.DEAD), claim.reason) == (True, reason)
+    assert portal.filed == []
+
+
+@pytest.mark.parametrize("worthless", ["another text", "the picture before the click"])
+def test_a_filing_whose_evidence_does_not_show_it_is_held_then_proven_late_and_said_so(
+    ledger: Ledger, worthless: str
+) -> None:
+    class Worthless(FakeSession):
+        def prepare(self, submission: Submission) -> Prepared:
+            self.ready = super().prepare(submission)
+            return self.ready
+
+        def submit(self, on_sent: Any) -> Answer:
+            answer = super().submit(on_sent)
+            if worthless == "another text":
+                return replace(answer, text="Thank you for your patience.")
+            same = [
+                replace(p, data=self.ready.artifacts[0].data) if p.name == POST_CONFIRM else p for p in answer.artifacts
+            ]
+            return replace(answer, artifacts=tuple(same))
+
+    portal, evidence = FakePortal(session_type=Worthless), MemoryStore()
+    ledger.add_claim(new_claim())
+    (claim,) = run(ledger, portal, evidence)
+    assert (claim.state, claim.reason) == (State.OUTCOME_UNKNOWN, ReasonCode.POST_EVIDENCE_MISSING)
+    assert "WC-000001" in (claim.reason_text or "")
+    (claim,) = run(ledger, portal, evidence)
+    assert (claim.state, claim.reference) == (State.CONFIRMED, "WC-000001")
+    assert len(portal.filed) == 1
+    late = [HISTORY, RECONCILED] if worthless == "another text" else [HISTORY, POST_CONFIRM, RECONCILED]
+    (event,) = [e for e in ledger.events(claim.claim_id) if e.to_state is State.CONFIRMED]
+    assert event.details["late"] == late
+    assert seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    (sealed,) = ledger.find("WC-000001")
+    verified = verify_bundle(evidence.get(bundle_key(claim.claim_id, sealed.bundle_digest or "")))
+    assert verified.ok
+    assert verified.facts is not None
+    assert verified.facts.late == tuple(late)
