@@ -27,6 +27,7 @@ from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
+from oem_submissions.cli.evidence import evidence
 from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
@@ -58,6 +59,7 @@ packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
 dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(breakers, name="breakers")
+app.add_typer(evidence, name="evidence")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
