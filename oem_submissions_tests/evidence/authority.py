@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -106,7 +106,8 @@ def authority(folder: Path) -> Iterator[Authority]:
             self.send_response(answer if isinstance(answer, int) else 200)
             self.send_header("Content-Type", "application/timestamp-reply")
             self.end_headers()
-            self.wfile.write(b"" if isinstance(answer, int) else answer)
+            with suppress(ConnectionError):  # who asked has given up
+                self.wfile.write(b"" if isinstance(answer, int) else answer)
 
         def log_message(self, *_: object) -> None:
             pass
