@@ -426,6 +426,22 @@ class Signer(Protocol):
         ...
 
 
+class TimestampUnavailable(Exception):
+    """The time-stamp authority does not answer, or not in time: one sentence. It is asked again later."""
+
+
+class TimestampRefused(Exception):
+    """What the time-stamp authority answered is no good time-stamp of ours: one sentence. It was not kept."""
+
+
+class Timestamps(Protocol):
+    """A time-stamp authority (RFC 3161)."""
+
+    def stamp(self, data: bytes) -> Stamp:
+        """A verified stamp on the bytes. Raises `TimestampUnavailable` or `TimestampRefused`."""
+        ...
+
+
 class Secrets(Protocol):
     """Where portal and CRM credentials come from."""
 

@@ -13,6 +13,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError
+from cryptography import x509
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
@@ -25,6 +26,7 @@ from oem_submissions.evidence.personal import PersonalStore
 from oem_submissions.evidence.signing import PUBLIC_KEYS, KmsSigner, LocalSigner, TrustedKeys, public_key
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.store_s3 import S3Place, S3Store
+from oem_submissions.evidence.timestamps import TimestampAuthority, read_certificates, stamp_problem
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
@@ -32,6 +34,7 @@ from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.ports import DataKeys, Secrets, Signer, SigningUnavailable
+from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.release import LedgerGate
@@ -172,6 +175,31 @@ def master_key(settings: Settings) -> LocalMasterKey | KmsMasterKey:
     if settings.personal_key is None:
         return LocalMasterKey(settings.keys / "personal-data.key")
     return KmsMasterKey(lambda: aws_client("kms"), settings.personal_key.removeprefix("awskms:"))
+
+
+def timestamps(settings: Settings) -> TimestampAuthority | None:
+    """The time-stamp authority; None when none is set."""
+    if settings.tsa_url is None:
+        return None
+    return TimestampAuthority(settings.tsa_url, tsa_certificates(settings))
+
+
+def stamp_verifier(settings: Settings) -> VerifyStamp | None:
+    """What verifies time-stamps that were kept; None when nobody said which authority is trusted."""
+    if settings.tsa_ca is None:
+        return None
+    certificates = tsa_certificates(settings)
+    return lambda response, data: stamp_problem(response, data, certificates)
+
+
+def tsa_certificates(settings: Settings) -> list[x509.Certificate]:
+    """Where the authority's answers must lead. Raises `SettingsError`."""
+    assert settings.tsa_ca is not None, "settings without it are refused"
+    try:
+        return read_certificates(settings.tsa_ca)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SettingsError(f"OEM_SUBMISSIONS_TSA_CA, {settings.tsa_ca}, holds no certificates: {why}") from error
 
 
 def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:

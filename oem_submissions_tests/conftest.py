@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -49,6 +50,13 @@ def migrated_template(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
     """The URL of a migrated, empty database of this test's own."""
+    with own_database(postgres, migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def own_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a copy of the migrated database, gone at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(

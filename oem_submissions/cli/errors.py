@@ -18,6 +18,8 @@ from oem_submissions.ports import (
     EvidenceUnavailable,
     LedgerUnavailable,
     SigningUnavailable,
+    TimestampRefused,
+    TimestampUnavailable,
 )
 from oem_submissions.services.review import VerdictRefused
 from oem_submissions.settings import SettingsError
@@ -55,6 +57,8 @@ _PART_MISSING = (
     CrmUnavailable,
     EvidenceUnavailable,
     SigningUnavailable,
+    TimestampRefused,
+    TimestampUnavailable,
 )
 
 

@@ -93,7 +93,7 @@ def opened(note: str, trust: Trust) -> Checkpoint:
     Signatures of keys that nobody knows are passed over (witnesses have such); one false signature of a known key
     refuses the note.
     """
-    text, signatures = _parted(note)
+    text, signatures = parted(note)
     checkpoint = parse_checkpoint(text)
     verdicts = [
         trust(signature[:4], text.encode(), signature[4:])
@@ -109,7 +109,7 @@ def opened(note: str, trust: Trust) -> Checkpoint:
 
 def claimed(note: str) -> Checkpoint:
     """What a note says, whoever signed it. Raises `Malformed`."""
-    return parse_checkpoint(_parted(note)[0])
+    return parse_checkpoint(parted(note)[0])
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
@@ -141,8 +141,8 @@ def consistency_text(old: Checkpoint, new: Checkpoint, hashes: Sequence[bytes]) 
     return "".join(f"{line}\n" for line in [CONSISTENCY_FORMAT, *heads, *map(_b64, hashes)])
 
 
-def _parted(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """A note's text with its last newline, and its signatures by name."""
+def parted(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """A note's text with its last newline, and (name, key id and signature) of each signer. Raises `Malformed`."""
     text, blank, rest = note.rpartition("\n\n")
     if len(note) > _MAX_TEXT or not blank or not rest.endswith("\n"):
         raise Malformed("is not a text, an empty line and signatures.")

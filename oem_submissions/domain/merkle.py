@@ -155,18 +155,24 @@ def includes(leaf: bytes, index: int, size: int, proof: Sequence[bytes], head: b
     """Whether the proof shows the leaf hash at that index below the root `head` (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
         return False
-    node, last, found = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            found = node_hash(sibling, found)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            found = node_hash(found, sibling)
+    order, found = sides(index, size), leaf
+    if len(proof) != len(order):
+        return False
+    for sibling, left in zip(proof, order, strict=True):
+        found = node_hash(sibling, found) if left else node_hash(found, sibling)
+    return found == head
+
+
+def sides(index: int, size: int) -> list[bool]:
+    """For each hash of an inclusion proof, in order, whether it is the left child."""
+    node, last, found = index, size - 1, []
+    while last:
+        left = bool(node & 1) or node == last
+        found.append(left)
+        while left and not node & 1 and node:
+            node, last = node >> 1, last >> 1
         node, last = node >> 1, last >> 1
-    return last == 0 and found == head
+    return found
 
 
 def is_consistent(old: int, old_head: bytes, new: int, new_head: bytes, proof: Sequence[bytes]) -> bool:

@@ -134,7 +134,11 @@ class TrustedKeys:
 
     def signed(self, data: bytes, signature: bytes) -> bool:
         """Whether any of them signed the data."""
-        return any(_verifies(key, data, signature) for key in self._keys.values())
+        return self.signer_of(data, signature) is not None
+
+    def signer_of(self, data: bytes, signature: bytes) -> str | None:
+        """The fingerprint of the one that signed the data; None when none did."""
+        return next((name for name, key in self._keys.items() if _verifies(key, data, signature)), None)
 
     def trust(self, key_id: bytes, data: bytes, signature: bytes) -> bool | None:
         """As `domain.checkpoints.Trust` says."""
