@@ -33,7 +33,7 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
-from oem_submissions.ports import DataKeys, Secrets, Signer, SigningUnavailable
+from oem_submissions.ports import DataKeys, EvidenceUnavailable, Secrets, Signer, SigningUnavailable
 from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
@@ -161,13 +161,21 @@ def aws_client(service: str, **options: Any) -> Any:
     """A client of an AWS service: endpoint, region and credentials come from AWS's own variables and files.
 
     A hanging endpoint costs 23 s at the most, in which the account's lease is renewed and nothing is clicked. boto3
-    and not dagster-aws's resource: that takes no time-outs, and costs every command Dagster's import.
+    and not dagster-aws's resource: that takes no time-outs, and costs every command Dagster's import. Raises
+    `EvidenceUnavailable` when the variables make no sense.
     """
     import boto3  # here: it takes half a second, and most installations' commands do without
     from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     patience = Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2, "mode": "standard"})
-    return boto3.client(service, config=patience, **options)
+    try:
+        return boto3.client(service, config=patience, **options)
+    except (BotoCoreError, ValueError) as error:  # never its text: an address may hold a password
+        variables = "AWS_DEFAULT_REGION, AWS_PROFILE and AWS_ENDPOINT_URL"
+        raise EvidenceUnavailable(
+            f"AWS's {service} can't be used ({type(error).__name__}): check {variables}."
+        ) from error
 
 
 def master_key(settings: Settings) -> LocalMasterKey | KmsMasterKey:

@@ -41,6 +41,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("selector packs", lambda: _packs(settings)),
         _look("ledger", lambda: _ledger(settings)),
         _look("evidence store", lambda: _evidence(settings)),
+        _look("key of personal data", lambda: wiring.master_key(settings).inspect()),
         _look("CRM", lambda: _crm(settings, secrets)),
     ]
     diagnoses += [_look(f"portal {oem}", partial(_portal, settings, oem)) for oem in oems()]

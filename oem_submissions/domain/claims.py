@@ -259,9 +259,8 @@ def without_personal(model: Any, payload: dict[str, Any]) -> dict[str, Any]:
     for name in claim.personal_fields:
         if kept.get(name) is not None:
             kept[name] = ERASED
-    kept["attachments"] = [
-        {**file, "name": f"{ERASED}-{number}"} for number, file in enumerate(payload.get("attachments", ()), 1)
-    ]
+    if files := payload.get("attachments"):
+        kept["attachments"] = [{**file, "name": f"{ERASED}-{number}"} for number, file in enumerate(files, 1)]
     return kept
 
 

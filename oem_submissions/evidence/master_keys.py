@@ -31,6 +31,12 @@ class LocalMasterKey:
         """Which key it is, without telling it. Raises `EvidenceUnavailable`."""
         return f"local:{sha256_hex(self._key())[:16]}"
 
+    def inspect(self) -> str:
+        """What it is, in a sentence; none is made. Raises `EvidenceUnavailable` when it can't be used."""
+        if not self._path.exists():
+            return f"{self._path}, which is made when first needed: keep a copy, or personal data is lost with it"
+        return f"{self._path} ({self.name})"
+
     def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
         """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""
         return WrappedKey(AESSIV(self._key()).encrypt(data_key, [claim_id.encode()]), self.name)
@@ -65,6 +71,11 @@ class KmsMasterKey:
     def name(self) -> str:
         """Which key it is."""
         return _KMS + self._key_id
+
+    def inspect(self) -> str:
+        """What it is, in a sentence. Raises `EvidenceUnavailable` when it can't be used both ways."""
+        self.unwrap("doctor", self.wrap("doctor", bytes(64)))
+        return f"{self.name} encrypts and decrypts"
 
     def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
         """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""

@@ -39,7 +39,7 @@ _REMEDIES = {
     "RequestTimeTooSkewed": "Set this machine's clock.",
     "SignatureDoesNotMatch": _CREDENTIALS,
 }
-_NO_ANSWER = "Check the network, AWS_ENDPOINT_URL_S3 and AWS_REGION."
+_NO_ANSWER = "Check the network, AWS_ENDPOINT_URL_S3 and AWS_DEFAULT_REGION."
 _WITHOUT_LOCK = (
     "Make a bucket with Object Lock (it can't be mended later on every server), or set OEM_SUBMISSIONS_OBJECT_LOCK=off"
     " if whoever may write there may also delete evidence."

@@ -170,12 +170,7 @@ def _past_retention(months: int) -> Select[Any]:
 
 
 def _holds(connection: Connection, *where: ColumnElement[bool]) -> list[Hold]:
-    last = (
-        select(legal_holds)
-        .where(*where)
-        .distinct(legal_holds.c.claim_id)
-        .order_by(legal_holds.c.claim_id, legal_holds.c.entry.desc())
-        .subquery()
-    )
-    rows = connection.execute(select(last).where(last.c.on).order_by(last.c.entry))
+    last = select(func.max(legal_holds.c.entry)).where(*where).group_by(legal_holds.c.claim_id)
+    query = select(legal_holds).where(legal_holds.c.entry.in_(last), legal_holds.c.on).order_by(legal_holds.c.entry)
+    rows = connection.execute(query)
     return [Hold(row.claim_id, row.at, row.by, row.why) for row in rows]

@@ -38,11 +38,11 @@ class DeadLetter:
 def dead_letters(
     ledger: Ledger, oem: str | None = None, reason: ReasonCode | None = None, pack: str | None = None
 ) -> list[DeadLetter]:
-    """Every dead letter, or those of an OEM, a reason, a pack's version."""
+    """Every dead letter, or those of an OEM, a reason, a pack's version; none that was erased: it can't be redriven."""
     return [
         letter
         for claim in ledger.all_claims(oem, State.DEAD)
-        if reason is None or claim.reason is reason
+        if claim.erased_at is None and (reason is None or claim.reason is reason)
         for letter in (letter_of(claim, ledger),)
         if pack is None or letter.pack_version == pack
     ]

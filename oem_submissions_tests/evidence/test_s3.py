@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from oem_submissions.cli.doctor import diagnose
 from oem_submissions.domain.evidence import retained_until
 from oem_submissions.evidence.store_s3 import S3Place, S3Store
 from oem_submissions.ports import EvidenceConflict, EvidenceLocked, EvidenceUnavailable
-from oem_submissions.settings import SettingsError, read_settings
+from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError, read_settings
 from oem_submissions.wiring import aws_client, bare_store
 from oem_submissions_tests.evidence.s3_servers import LOCKED, PLAIN, SECRET, Weed, s3_client, s3_store
 
@@ -286,7 +288,7 @@ def test_a_server_that_hangs_is_given_up_before_a_lease_is_lost() -> None:
 
 
 def test_the_place_is_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, moto_url: str) -> None:
-    own = {"ENDPOINT_URL_S3": moto_url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "us-east-1"}
+    own = {"ENDPOINT_URL_S3": moto_url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}
     for name, value in own.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     place = f"s3://{LOCKED}/{uuid.uuid4().hex}/deeper"
@@ -298,6 +300,13 @@ def test_the_place_is_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, moto
     assert [v["Key"] for v in versions(moto_url, place.removeprefix(f"s3://{LOCKED}/"))] == [
         f"{place}/{BUNDLE}".removeprefix(f"s3://{LOCKED}/")
     ]
+
+
+def test_variables_of_aws_that_make_no_sense_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "s3.example:hunter2@nowhere")
+    with pytest.raises(EvidenceUnavailable, match="AWS's s3 can't be used .* check AWS_DEFAULT_REGION") as said:
+        bare_store(read_settings({"OEM_SUBMISSIONS_EVIDENCE": "s3://bucket"}))
+    assert "hunter2" not in str(said.value)
 
 
 @pytest.mark.parametrize(
@@ -314,3 +323,35 @@ def test_the_place_is_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, moto
 def test_a_setting_that_makes_no_sense_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"OEM_SUBMISSIONS_{name}"):
         read_settings({f"OEM_SUBMISSIONS_{name}": value})
+
+
+def _diagnoses(settings: Settings) -> dict[str, tuple[bool, str]]:
+    return {each.part: (each.ok, each.says) for each in diagnose(settings, EnvironmentSecrets({}))}
+
+
+def test_doctor_says_what_is_wrong_with_a_bucket_and_a_key(
+    database_url: str, tmp_path: Path, moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"ENDPOINT_URL_S3": moto_url, "ENDPOINT_URL_KMS": moto_url, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in {**own, "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    variables = {
+        "OEM_SUBMISSIONS_HOME": str(tmp_path),
+        "OEM_SUBMISSIONS_DATABASE_URL": database_url,
+        "OEM_SUBMISSIONS_PERSONAL_KEY": "awskms:alias/none",
+        "OEM_SUBMISSIONS_EVIDENCE": "s3://plain",
+    }
+    said = _diagnoses(read_settings(variables))
+    assert not said["evidence store"][0]
+    assert said["evidence store"][1].startswith("The bucket plain has no Object Lock.")
+    assert said["key of personal data"] == (
+        False,
+        "KMS did not encrypt with awskms:alias/none: NotFoundException. "
+        "Check the key, this machine's right to use it, and the network.",
+    )
+    assert s3_client(moto_url).list_objects_v2(Bucket="plain")["KeyCount"] == 0
+    said = _diagnoses(read_settings(variables | {"OEM_SUBMISSIONS_OBJECT_LOCK": "off"}))
+    assert said["evidence store"] == (
+        True,
+        "s3://plain answers; Object Lock is OFF: who may delete there can delete evidence",
+    )
