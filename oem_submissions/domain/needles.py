@@ -138,6 +138,8 @@ def looks_like_token(value: str) -> bool:
 
     Eight different characters at least, or it is a padded number; a VIN is none, though it has 17.
     """
+    if any(character.isspace() for character in value):
+        return False  # a text, that may hold one
     if _UUID.search(value):
         return True
     runs = [run for run in re.findall(r"[A-Za-z0-9]{16,}", value) if not _VIN.fullmatch(run)]

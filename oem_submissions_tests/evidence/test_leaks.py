@@ -265,6 +265,7 @@ def test_what_can_not_be_looked_through_is_a_finding(kind: str) -> None:
         ("DRAFT-2026-0001234", False),
         ("0000000000000001", False),
         ("accepted", False),
+        ("Pat O'Doe, 9f86d081884c7d659a2f", False),
         ("Transaction", False),
         ("20261125181347000000", False),
     ],
