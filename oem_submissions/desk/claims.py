@@ -21,7 +21,8 @@ from oem_submissions.ports import EvidenceErased, EvidenceMissing
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGES = {".webp": "image/webp", ".png": "image/png"}
-_FOR_EVER = "private, max-age=31536000, immutable"
+_UNKEPT = "private, no-store"
+"""Evidence is not kept by browsers: who signed out has it no more, what was erased is gone."""
 _GONE = "There is no bundle with this digest. Is the link whole?"
 _DONE = {
     "filed": "Your verdict is recorded: filed. The next run seals the evidence and tells the CRM.",
@@ -98,7 +99,7 @@ class Claims(Room):
         except EvidenceMissing as error:
             raise HTTPException(404, _GONE) from error
         name = f"{claim.claim_id}-{digest[:12]}.zip"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": _FOR_EVER}
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": _UNKEPT}
         return Response(data, media_type="application/zip", headers=headers)
 
     def public_key(self, _: Request) -> Response:
@@ -131,7 +132,7 @@ class Claims(Room):
         if hashlib.sha256(data).hexdigest() != kept.sha256:
             raise HTTPException(500, "This picture was changed after it was kept; it is not shown.")
         media_type = _IMAGES[Path(kept.name).suffix]
-        return Response(data, media_type=media_type, headers={"Cache-Control": _FOR_EVER})
+        return Response(data, media_type=media_type, headers={"Cache-Control": _UNKEPT})
 
     def _kept(self, request: Request) -> tuple[Claim, KeptArtifact]:
         """A picture that the ledger knows. Nothing else of a claim's evidence is ever shown one by one."""
