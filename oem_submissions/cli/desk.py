@@ -12,7 +12,7 @@ from adapters.registry import ADAPTERS
 from oem_submissions.cli.verdicts import Verdicts
 from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.desk.app import create_app
-from oem_submissions.desk.operating import Act, GateLine, Refused
+from oem_submissions.desk.operating import Act, GateLine, NotPossible
 from oem_submissions.desk.room import Addresses
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.failures import ConfigurationError, StateConflict
@@ -90,10 +90,10 @@ class Operator:
                     gate.approve(ledger, rules, by)
                 case Act.SUSPEND:
                     if not gate.suspend_oem(ledger, rules, by, why):
-                        raise Refused(f"Nothing is filed for {oem} that could be suspended.")
+                        raise NotPossible(f"Nothing is filed for {oem} that could be suspended.")
                 case Act.RESUME:
                     if not gate.resume_oem(ledger, rules, by, why):
-                        raise Refused(f"No release of {oem} is suspended by anybody’s hand, a probe or drift.")
+                        raise NotPossible(f"No release of {oem} is suspended by anybody’s hand, a probe or drift.")
                 case Act.ROLLBACK:
                     gate.rollback(ledger, rules, by, why)
                 case Act.REBASELINE:
@@ -101,18 +101,18 @@ class Operator:
                 case _:
                     assert_never(act)
         except (ConfigurationError, StateConflict) as refused:
-            raise Refused(str(refused)) from refused
+            raise NotPossible(str(refused)) from refused
 
     def _rebase(self, oem: str, by: str, why: str) -> None:
         release = gate.current(self.ledger, self.adapters[oem])
         if release is None:
-            raise Refused(f"No release of {oem} was seen yet.")
+            raise NotPossible(f"No release of {oem} was seen yet.")
         gate.rebase(self.ledger, release, by, why)
 
     def reset_breaker(self, oem: str, dealer: str | None, by: str) -> None:
         breaker = self.ledger.breaker(oem, dealer)
         if breaker.position is Position.CLOSED:
-            raise Refused(f"Nothing is left alone at {oem}{f'/{dealer}' if dealer else ''} any more.")
+            raise NotPossible(f"Nothing is left alone at {oem}{f'/{dealer}' if dealer else ''} any more.")
         if dealer:
             free_account(oem, dealer, by, self.ledger)
         else:

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oem_submissions.desk.alerts import Alerts
 from oem_submissions.desk.claims import Claims, Proofs
 from oem_submissions.desk.dead_letters import DeadLetters
-from oem_submissions.desk.gate import Gate
 from oem_submissions.desk.lookup import Lookup
+from oem_submissions.desk.oems import Oems
 from oem_submissions.desk.operating import Operating
 from oem_submissions.desk.queue import Queue
 from oem_submissions.desk.reader import DeskReader
@@ -55,7 +55,7 @@ def create_app(
     """The desk on its parts. It does not ask who comes: the access middleware around it does."""
     parts = (reader, store, addresses, operating, make_environment())
     refusals = Refusals(*parts)
-    rooms = (Lookup(*parts), Claims(*parts, proofs), Review(*parts), DeadLetters(*parts), Gate(*parts),
+    rooms = (Lookup(*parts), Claims(*parts, proofs), Review(*parts), DeadLetters(*parts), Oems(*parts),
              Queue(*parts), Alerts(*parts))  # fmt: skip
     return Starlette(
         routes=[

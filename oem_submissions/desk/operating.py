@@ -26,7 +26,7 @@ class Act(StrEnum):
     REBASELINE = "rebaseline"
 
 
-class Refused(Exception):
+class NotPossible(Exception):
     """It can't be done now: one sentence. Nothing was changed."""
 
 
@@ -85,9 +85,9 @@ class Operating(Protocol):
         ...
 
     def act(self, oem: str, act: Act, by: str, why: str) -> None:
-        """Do it. Raises `Refused`."""
+        """Do it. Raises `NotPossible`."""
         ...
 
     def reset_breaker(self, oem: str, dealer: str | None, by: str) -> None:
-        """Say that a portal, or an account, works again. Raises `Refused` when nothing is left alone there."""
+        """Say that a portal, or an account, works again. Raises `NotPossible` when nothing is left alone there."""
         ...

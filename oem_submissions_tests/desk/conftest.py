@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +18,6 @@ from oem_submissions.desk.room import Addresses
 from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
 
-ANA = User("Ana", Role.OPERATOR)
 ADDRESSES = Addresses("http://127.0.0.1:3000/", "http://127.0.0.1:8700/crm/{id}")
 
 
@@ -43,15 +43,21 @@ class RunningDesk:
     operating: MadeUpOperating
 
 
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[str]:
+    """The application on a port of this machine; its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # The socket listens already: a request that comes before the server has started waits, and is answered.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def desk() -> Iterator[RunningDesk]:
     ledger, operating = made_up(), MadeUpOperating()
-    app = FixedHeaders(SignedIn(create_app(ledger, ledger.store, ADDRESSES, operating)))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        # The socket listens already: a request that comes before the server has started waits, and is answered.
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield RunningDesk(f"http://127.0.0.1:{listening.getsockname()[1]}", ledger, operating)
-        server.should_exit = True
-        thread.join()
+    with listening(FixedHeaders(SignedIn(create_app(ledger, ledger.store, ADDRESSES, operating)))) as url:
+        yield RunningDesk(url, ledger, operating)

@@ -1,11 +1,11 @@
 """The rows of the table. A new one is a module here with `TITLE` and `measure`, and its name in `ROWS`.
 
-A row that needs no portal, ledger or browser is in `COMPUTED`; its `measure` takes only the repetitions.
+A row that needs neither portal nor browser is in `COMPUTED`; its `measure` takes only the repetitions.
 """
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import drift, guarantees
+from oem_submissions_tests.bench.rows import drift, guarantees, lookup
 
 ROWS = {"guarantees": guarantees}
-COMPUTED = {"drift": drift}
+COMPUTED = {"drift": drift, "lookup": lookup}

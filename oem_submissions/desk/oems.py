@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from oem_submissions.desk.operating import Act, Refused
+from oem_submissions.desk.operating import Act, NotPossible
 from oem_submissions.desk.room import Room, outcome_in_words, posting, see_other, text_field
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.charts import cusum_chart, seconds_chart
@@ -108,7 +108,7 @@ def possible(report: ReleaseReport | None, releases: list[Release]) -> list[Acti
     return [ACTIONS[act] for act in [*acts, Act.REBASELINE]]
 
 
-class Gate(Room):
+class Oems(Room):
     """`/oems`."""
 
     def routes(self) -> list[Route]:
@@ -159,7 +159,7 @@ class Gate(Room):
             return self._ask(request, oem, action, "Say why: it stands in the release’s log for ever.", 422)
         try:
             self.operating.act(oem, action.act, name, why)
-        except Refused as refused:
+        except NotPossible as refused:
             return self._ask(request, oem, action, f"{refused} Nothing was changed.", 409)
         return see_other(f"/oems/{quote(oem)}", done=action.act)
 
@@ -178,7 +178,7 @@ class Gate(Room):
         oem, dealer = self._oem(request), text_field(form, "dealer") or None
         try:
             self.operating.reset_breaker(oem, dealer, name)
-        except Refused as refused:
+        except NotPossible as refused:
             return self._ask_breaker(request, oem, dealer, str(refused), 409)
         return see_other(f"/oems/{quote(oem)}", done="breaker")
 
