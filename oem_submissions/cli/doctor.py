@@ -12,12 +12,15 @@ from functools import partial
 
 from adapters.registry import oems
 from oem_submissions import wiring
+from oem_submissions.domain.checkpoints import fingerprint
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.ports import CrmUnavailable, LedgerUnavailable
+from oem_submissions.ports import CrmUnavailable, LedgerUnavailable, SigningUnavailable
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
+
+_TROUBLES = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, SigningUnavailable, OSError)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("selector packs", lambda: _packs(settings)),
         _look("ledger", lambda: _ledger(settings)),
         _look("evidence store", lambda: _evidence(settings)),
+        _look("signing key", lambda: _signing(settings)),
         _look("CRM", lambda: _crm(settings, secrets)),
     ]
     diagnoses += [_look(f"portal {oem}", partial(_portal, settings, oem)) for oem in oems()]
@@ -47,7 +51,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
 def _look(part: str, check: Callable[[], str]) -> Diagnosis:
     try:
         return Diagnosis(part, True, check())
-    except (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, OSError) as error:
+    except _TROUBLES as error:
         return Diagnosis(part, False, str(error))
 
 
@@ -79,6 +83,13 @@ def _evidence(settings: Settings) -> str:
     settings.evidence.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=settings.evidence):
         return str(settings.evidence)
+
+
+def _signing(settings: Settings) -> str:
+    path = settings.signing_key_path
+    if path is not None and not path.exists():
+        return f"{path}, made when the first bundle is sealed"
+    return f"{path or settings.signing_key}, fingerprint {fingerprint(wiring.signer(settings).public_key_pem)}"
 
 
 def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:
