@@ -71,6 +71,8 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         bundle=part("bundle", lambda: build_bundle),
         notary=part("notary", lambda: Notary(signer(settings), settings.log_origin, complete_bundle)),
         scan=part("scan", lambda: leaks),
+        trust=part("trust", lambda: lambda: trusted_keys(settings).trust),
+        timestamps=part("timestamps", lambda: timestamps(settings)),
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
     )

@@ -12,15 +12,24 @@ from functools import partial
 
 from adapters.registry import oems
 from oem_submissions import wiring
+from oem_submissions.domain.checkpoints import fingerprint
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.store_s3 import S3Store
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.ports import CrmUnavailable, EvidenceUnavailable, LedgerUnavailable
+from oem_submissions.ports import CrmUnavailable, EvidenceUnavailable, LedgerUnavailable, SigningUnavailable
 from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
 
-_WRONG = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
+_TROUBLES = (
+    ConfigurationError,
+    SettingsError,
+    LedgerUnavailable,
+    CrmUnavailable,
+    EvidenceUnavailable,
+    SigningUnavailable,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("selector packs", lambda: _packs(settings)),
         _look("ledger", lambda: _ledger(settings)),
         _look("evidence store", lambda: _evidence(settings)),
+        _look("signing key", lambda: _signing(settings)),
         _look("key of personal data", lambda: wiring.master_key(settings).inspect()),
         _look("CRM", lambda: _crm(settings, secrets)),
     ]
@@ -51,14 +61,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
 def _look(part: str, check: Callable[[], str]) -> Diagnosis:
     try:
         return Diagnosis(part, True, check())
-    except (
-        ConfigurationError,
-        SettingsError,
-        LedgerUnavailable,
-        CrmUnavailable,
-        EvidenceUnavailable,
-        OSError,
-    ) as error:
+    except _TROUBLES as error:
         return Diagnosis(part, False, str(error))
 
 
@@ -93,6 +96,13 @@ def _evidence(settings: Settings) -> str:
     store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=store.root):
         return f"{store.root}: write-once; whoever may write to this disk can delete evidence"
+
+
+def _signing(settings: Settings) -> str:
+    path = settings.signing_key_path
+    if path is not None and not path.exists():
+        return f"{path}, made when the first bundle is sealed"
+    return f"{path or settings.signing_key}, fingerprint {fingerprint(wiring.signer(settings).public_key_pem)}"
 
 
 def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:

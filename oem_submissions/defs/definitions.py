@@ -19,6 +19,12 @@ from oem_submissions.defs.automation import (
     reconcile_unknowns_sensor,
 )
 from oem_submissions.defs.checks import VerifyBundle, partition_checks
+from oem_submissions.defs.evidence_log import (
+    evidence_log_asset,
+    evidence_log_checks,
+    evidence_log_job,
+    evidence_log_schedule,
+)
 from oem_submissions.defs.history import (
     dispositions_asset,
     dispositions_job,
@@ -37,7 +43,7 @@ from oem_submissions.settings import Settings
 def all_definitions(
     adapters: Mapping[str, ClaimRules], services: ResourceDefinition, verify: VerifyBundle, settings: Settings
 ) -> Definitions:
-    """One asset group, job and schedule per OEM; the sensors; and `services`, which every one of them works through."""
+    """One asset group, job and schedule per OEM; the log; the sensors; and `services`, which all work through."""
     ops = filing_ops(settings.attempts_budget, settings.retry_seconds)
     jobs: dict[str, Any] = {oem: filing_job(rules) for oem, rules in adapters.items()}
     polls: dict[str, Any] = {oem: dispositions_job(rules) for oem, rules in adapters.items()}
@@ -48,9 +54,12 @@ def all_definitions(
     checks += [check for rules in adapters.values() for check in history_checks(rules, settings.start_date)]
     checks += [check for rules in adapters.values() for check in release_checks(rules)]
     checks += [probe_check(rules) for rules in adapters.values()]
+    checks += evidence_log_checks()
+    log_job = evidence_log_job()
     return Definitions(
         assets=[
             intake_asset(),
+            evidence_log_asset(),
             *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values()),
             *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
             *(sweep_asset(rules, *again) for rules in adapters.values()),
@@ -58,8 +67,9 @@ def all_definitions(
             *(probe_asset(rules) for rules in adapters.values()),
         ],
         asset_checks=checks,
-        jobs=[*jobs.values(), *polls.values(), *sweeps.values(), *probes.values()],
+        jobs=[log_job, *jobs.values(), *polls.values(), *sweeps.values(), *probes.values()],
         schedules=[
+            evidence_log_schedule(log_job),
             *(enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()),
             *(sweep_schedule(rules, sweeps[oem]) for oem, rules in adapters.items()),
             *(probe_schedule(rules, probes[oem]) for oem, rules in adapters.items()),

@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from oem_submissions.domain.checkpoints import LEAF_FORMAT
 from oem_submissions.domain.evidence import (
     HISTORY,
     PICTURE_HEIGHT,
@@ -64,6 +65,7 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
     source, _, _ = environment.loader.get_source(environment, "bundle.css")  # type: ignore[union-attr]
     text = environment.get_template("index.html.j2").render(
         facts=facts,
+        leaf_format=LEAF_FORMAT,
         css=source,
         policy=_policy(source),
         moments=_moments(facts),

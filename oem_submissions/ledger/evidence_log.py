@@ -77,6 +77,11 @@ class EvidenceLogBook:
             raise EvidenceLogBroken(f"The evidence log has no checkpoint of size {size}. {_AUDIT}")
         return Proof(index, tuple(hashes), checkpoint[0].note)
 
+    def log_root(self, size: int) -> bytes:
+        """The root of the first entries by the subtrees that are kept. Raises `EvidenceLogBroken`."""
+        with self._engine.connect() as connection:
+            return _read(connection, lambda nodes: [merkle.root(nodes, size)])[0]
+
     def log_consistency(self, old: int, new: int) -> list[bytes]:
         """That the log of the size `new` begins with the one of `old`. Raises `EvidenceLogBroken`."""
         with self._engine.connect() as connection:

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from oem_submissions.domain.checkpoints import Checkpoint, Malformed, Trust, leaf_of, opened
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.evidence_log import KeptCheckpoint, LogEntry
-from oem_submissions.domain.merkle import Growing, Place, leaf_hash
-from oem_submissions.ports import EvidenceMissing, EvidenceStore, Ledger
+from oem_submissions.domain.merkle import Growing, Place, is_consistent, leaf_hash
+from oem_submissions.ports import EvidenceLogBroken, EvidenceMissing, EvidenceStore, Ledger
 
 PAGE = 500
 SEALING = timedelta(hours=1)
@@ -93,6 +93,32 @@ class Auditor:
                 report.findings.append(f"Checkpoint {kept.size}: was time-stamped, and is gone.")
             elif self.verify_stamp and (problem := self.verify_stamp(kept.stamp.response, checkpoint.note.encode())):
                 report.findings.append(f"Checkpoint {kept.size}: its time-stamp does not verify: {problem}")
+
+
+def glance(ledger: Ledger, trust: Trust) -> list[str]:
+    """What is wrong with the log's head, in O(log n): signature, root, and that it continues what was stamped."""
+    newest, stamp = ledger.newest_checkpoint(), next(iter(ledger.stamps(limit=1)), None)
+    if newest is None:
+        return ["The log lost what was time-stamped."] if stamp else []
+    earlier = ledger.checkpoint(stamp.size) if stamp else newest
+    if earlier is None or earlier.size > newest.size:
+        return [f"Checkpoint {stamp.size if stamp else 0} was time-stamped, and is gone."]
+    try:
+        new, old = opened(newest.note, trust), opened(earlier.note, trust)
+        root, last = ledger.log_root(newest.size), ledger.log_proof(newest.size - 1, newest.size)
+        entries, _, _ = ledger.log_page(newest.size - 1, newest.size)
+        steps = ledger.log_consistency(old.size, new.size)
+    except Malformed as error:
+        return [f"A checkpoint {error}"]
+    except EvidenceLogBroken as error:
+        return [str(error)]
+    if root != new.root:
+        return [f"Checkpoint {new.size} was signed for another log than the one that is kept."]
+    if not entries or not last.shows(leaf_of(entries[0].claim_id, entries[0].bundle_digest), new):
+        return [f"Checkpoint {new.size} was not signed for the newest entry."]
+    if not is_consistent(old.size, old.root, new.size, new.root, steps):
+        return [f"Checkpoint {new.size} does not continue checkpoint {old.size}, which was time-stamped."]
+    return []
 
 
 class _Walk:

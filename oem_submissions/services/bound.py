@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from oem_submissions.domain.checkpoints import Trust
 from oem_submissions.domain.claims import parse_claim
 from oem_submissions.domain.contracts import ProbeRecord
+from oem_submissions.domain.evidence_log import KeptCheckpoint, KeptStamp
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
@@ -24,8 +26,10 @@ from oem_submissions.ports import (
     Portal,
     ReleaseGate,
     Secrets,
+    Timestamps,
 )
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.audit import glance
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.history import Reader
@@ -35,6 +39,7 @@ from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_acc
 from oem_submissions.services.queue import work_to_enqueue
 from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
+from oem_submissions.services.stamp import stamp_newest
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sync import Untold, same_standing, sync_claims
 from oem_submissions.settings import Settings
@@ -63,6 +68,10 @@ class Services:
     bundle: Bundler
     notary: Notary
     scan: LeakScan
+    trust: Callable[[], Trust]
+    """Whose signatures count now. Raises `SigningUnavailable`."""
+    timestamps: Timestamps | None
+    """None: checkpoints are not stamped."""
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
@@ -142,6 +151,19 @@ class Services:
             notary=self.notary,
             leak_gate=self.leak_gate,
         )
+
+    def stamp_log(self) -> None:
+        """Have the evidence log's newest checkpoint stamped. Raises `TimestampUnavailable` or `TimestampRefused`."""
+        if self.timestamps is not None:
+            stamp_newest(self.ledger, self.timestamps)
+
+    def log_head(self) -> tuple[KeptCheckpoint | None, KeptStamp | None]:
+        """The evidence log's newest checkpoint, and the newest that was stamped."""
+        return self.ledger.newest_checkpoint(), next(iter(self.ledger.stamps(limit=1)), None)
+
+    def log_problems(self) -> list[str]:
+        """What is wrong with the evidence log at a glance; the whole of it is `evidence audit`'s."""
+        return glance(self.ledger, self.trust())
 
     def sync(self, partition: Partition, run_id: str, worker: str) -> list[Untold]:
         """Tell the CRM; what it did not take."""

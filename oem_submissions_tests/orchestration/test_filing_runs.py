@@ -99,7 +99,7 @@ class Everything:
         self.ledger, self.crm, self.portal = ledger, ForgetfulCrm(), FakePortal()
         self.instance = DagsterInstance.local_temp(str(folder))
         self.evidence = MemoryStore()
-        self.settings = replace(read_settings({}), retry_seconds=0.0)
+        self.settings = replace(read_settings({}), home=folder, retry_seconds=0.0)
         secret = {f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_{part}": "x" for part in ("USERNAME", "PASSWORD")}
         self.parts: dict[str, Any] = {
             "ledger": ledger,

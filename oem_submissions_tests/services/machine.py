@@ -39,7 +39,7 @@ from oem_submissions.services.submit import Partition, TryAgain
 from oem_submissions.services.sync import same_standing
 from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions_tests.evidence import samples
-from oem_submissions_tests.evidence.sealing import NOTARY
+from oem_submissions_tests.evidence.sealing import KEYS, NOTARY
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.invariants import Invariants, QuietCrm, QuietStore
 from oem_submissions_tests.services.simulated_oem import SLOWEST, Fate, SimulatedOem, WorkersPortal
@@ -151,6 +151,8 @@ class Machine(RuleBasedStateMachine):
             bundle=build_bundle,
             notary=NOTARY,
             scan=leaks,
+            trust=lambda: KEYS.trust,
+            timestamps=None,
             gate=OpenGate(),
             released_packs=lambda _: [],
         )

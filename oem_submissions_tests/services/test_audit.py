@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 
 from oem_submissions.domain.checkpoints import Checkpoint, claimed, leaf_of, signed_note
 from oem_submissions.domain.evidence import bundle_key
-from oem_submissions.domain.evidence_log import LogEntry
+from oem_submissions.domain.evidence_log import LogEntry, Stamp
 from oem_submissions.domain.merkle import Growing, leaf_hash
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_memory import MemoryStore
@@ -18,7 +18,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import claims
 from oem_submissions.services import audit as module
-from oem_submissions.services.audit import Auditor, AuditReport
+from oem_submissions.services.audit import Auditor, AuditReport, glance
 from oem_submissions_tests.evidence.sealing import KEYS, NOTARY, FixedSigner, notary
 from oem_submissions_tests.services.test_seal import file, seal
 
@@ -219,6 +219,25 @@ def test_a_bundle_that_is_logged_and_not_sealed_is_named_after_a_while(shop: Sho
         f"Entry 3, claim {entry.claim_id}: was logged, but the claim is not sealed: run its partition again, or see who"
         " undid it.",
     ]
+
+
+def test_a_glance_sees_the_head_and_what_was_stamped(shop: Shop) -> None:
+    assert glance(shop.ledger, KEYS.trust) == []
+    shop.ledger.keep_stamp(2, Stamp(b"", "tsa", shop.ledger.now()))
+    assert glance(shop.ledger, KEYS.trust) == []
+    for change, words in (
+        (_NODE + "level = 2", "was signed for another log than the one that is kept"),
+        (_NODE + "level = 0", "was not signed for the newest entry"),
+        (_NODE + "level = 1 AND position = 0", "was not signed for the newest entry"),
+        (f"{_NOTE} replace(note, 'log.example', 'log.exampel')", "A checkpoint bears a false signature"),
+        ("DELETE FROM evidence_checkpoints WHERE size = 2", "Checkpoint 2 was time-stamped, and is gone."),
+        ("DELETE FROM evidence_log_nodes WHERE level = 1", "is incomplete"),
+    ):
+        with shop.tampered((change,)):
+            (found,) = glance(shop.ledger, KEYS.trust)
+        assert words in found, change
+    shop.make_log_anew([0, 2, 1, 3], FixedSigner())
+    assert glance(shop.ledger, KEYS.trust) == [], "the log made anew with the key: it takes a checkpoint from outside"
 
 
 def test_the_roots_are_those_of_the_entries(shop: Shop) -> None:

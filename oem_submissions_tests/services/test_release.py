@@ -30,6 +30,7 @@ from oem_submissions.services.leasing import held_account
 from oem_submissions.services.release_report import ReleaseReport, release_report
 from oem_submissions.services.submit import Partition, TryAgain
 from oem_submissions.settings import read_settings
+from oem_submissions_tests.evidence.sealing import NOTARY
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 
@@ -82,7 +83,7 @@ class World:
         parts: dict[str, Any] = {
             "ledger": self.ledger, "crm": self.crm, "evidence": self.evidence, "adapters": {"aurora": self.rules},
             "secrets": wiring.EnvironmentSecrets(secret), "portals": lambda _: nullcontext(self.portals),
-            "released_packs": lambda _: self.packs,
+            "released_packs": lambda _: self.packs, "notary": NOTARY,
         }  # fmt: skip
         with wiring.build(self.settings, **parts) as services:
             return services
