@@ -119,6 +119,8 @@ def up(simulate: Annotated[bool, typer.Option("--simulate", help="With simulated
     from oem_submissions.cli.stack import running_stack
 
     settings = read_settings()
+    if not simulate:
+        wiring.bare_store(settings).inspect()  # a bucket that can't lock evidence is refused before anything is filed
     with running_demo(settings, 1, None) if simulate else running_stack(settings, {}) as running:
         addresses = (running.up if isinstance(running, Demo) else running).addresses
         terminal.print(f"Dagster        {addresses.dagster}\nEvidence desk  {addresses.desk}")

@@ -98,6 +98,8 @@ def simulated_environment(simulated: Mapping[str, str], seed: int) -> dict[str, 
         f"{PREFIX}CRM_URL": simulated["https"],
         f"{PREFIX}CRM_CA": simulated["ca"],
         f"{PREFIX}INTAKE_SECONDS": "5",
+        f"{PREFIX}EVIDENCE": "",  # never into an installation's own bucket, where it would be locked
+        f"{PREFIX}PERSONAL_KEY": "",
         EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
         EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
     }

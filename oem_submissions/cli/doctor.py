@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from adapters.registry import oems
 from oem_submissions import wiring
 from oem_submissions.domain.checkpoints import fingerprint
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.evidence.store_s3 import S3Store
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.packs import load_pack
@@ -49,7 +47,7 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("browser", _browser),
         _look("selector packs", lambda: _packs(settings)),
         _look("ledger", lambda: _ledger(settings)),
-        _look("evidence store", lambda: _evidence(settings)),
+        _look("evidence store", lambda: wiring.bare_store(settings).inspect()),
         _look("signing key", lambda: _signing(settings)),
         _look("key of personal data", lambda: wiring.master_key(settings).inspect()),
         _look("CRM", lambda: _crm(settings, secrets)),
@@ -87,15 +85,6 @@ def _ledger(settings: Settings) -> str:
     if missing:
         raise ConfigurationError("The ledger's schema is not up to date: run `oem-submissions migrate`.")
     return "embedded PostgreSQL" if settings.database_url is None else "PostgreSQL answers, schema up to date"
-
-
-def _evidence(settings: Settings) -> str:
-    store = wiring.bare_store(settings)
-    if isinstance(store, S3Store):
-        return store.inspect()
-    store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=store.root):
-        return f"{store.root}: write-once; whoever may write to this disk can delete evidence"
 
 
 def _signing(settings: Settings) -> str:

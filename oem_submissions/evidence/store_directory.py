@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 import time
 from pathlib import Path
 
@@ -105,6 +106,15 @@ class DirectoryStore:
                 _sync(mark.parent)
         except OSError as error:
             raise EvidenceUnavailable(self._sentence("hold", key, error)) from error
+
+    def inspect(self) -> str:
+        """What it is, in a sentence; the folder is made. Raises `EvidenceUnavailable` when it can't be written to."""
+        try:
+            _make_folders(self.root)
+            with tempfile.TemporaryFile(dir=self.root):
+                return f"{self.root}: write-once; whoever may write to this disk can delete evidence"
+        except OSError as error:
+            raise EvidenceUnavailable(self._sentence("use", "", error)) from error
 
     def _sentence(self, verb: str, key: str, error: OSError) -> str:
         remedy = {

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
 from adapters.registry import ADAPTERS
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.defs.checks import without_evidence
+from oem_submissions.desk.app import create_app
 from oem_submissions.domain.claims import ERASED, parse_claim
 from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.evidence import artifact_key, attachment_key, bundle_key
@@ -33,7 +37,7 @@ from oem_submissions.services.retention import Keeping, erase, hold, prune, rele
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition
 from oem_submissions.services.sync import sync_claims
-from oem_submissions_tests.making import warranty_payload
+from oem_submissions_tests.making import kept, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, run
 
@@ -392,3 +396,35 @@ def test_what_the_store_itself_does_not_let_go_is_said_and_tried_again(world: Wo
     world.bare.hold(bundle, False)
     assert prune(24, "Ana", world.keeping).finished == (claim.claim_id,)
     assert world.keys_of(claim) == []
+
+
+# --- the desk ----------------------------------------------------------------------------------------------------
+
+
+def test_the_desk_shows_an_erased_claim_and_never_a_personal_piece(world: World) -> None:
+    (claim,) = world.file(1)
+    attempt = world.ledger.attempts(claim.claim_id)[-1]
+    lease = world.ledger.acquire_lease("aurora", "10234", "run", "worker", 60)
+    assert lease is not None
+    for name in ("personal_readback.json", "personal_page.mhtml.gz"):
+        piece = kept(claim, attempt, name)
+        world.ledger.keep_artifact(replace(piece, key=artifact_key(claim.claim_id, attempt.attempt_id, name)), lease)
+    app = create_app(world.ledger, world.evidence, "http://127.0.0.1:3000")
+
+    async def asked(path: str) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+            return await client.get(path)
+
+    def get(path: str) -> httpx.Response:
+        return asyncio.run(asked(path))
+
+    for _ in range(2):
+        page = get(f"/claims/{claim.claim_id}")
+        assert (page.status_code, PERSONAL["complaint"] in page.text) == (200, False)
+        for artifact in world.ledger.artifacts(claim.claim_id):
+            if artifact.name.startswith("personal"):
+                url = f"/artifacts/{claim.claim_id}/{artifact.attempt_id}/{artifact.name}"
+                assert get(url).status_code == 404
+        assert get(f"/e/{claim.claim_id}/{claim.bundle_digest}.zip").status_code == 200
+        erase(claim.claim_id, *WHO, world.keeping)
+    assert "Personal data erased" in get(f"/claims/{claim.claim_id}").text
