@@ -204,8 +204,8 @@ def test_nothing_that_is_secret_or_personal_is_stored_anywhere(
         everything = Everything(ledger, simulator, tmp_path)
         everything.add("FILED")
         everything.add("REFUSED", quantity=999)
-        everything.add("STRANGE", quantity=888)
-        everything.add("DIALOG", part="DK-10000-Z")
+        everything.add("ODD", quantity=888)
+        everything.add("SPOKE", part="DK-10000-Z")  # the last one, by its name: it opens the breaker
         lost = everything.add("LOST")
         simulator.client.set_fault(OEM, "error_after_filing", times=1, match=lost)
         everything.run()
@@ -229,7 +229,7 @@ def test_nothing_that_is_secret_or_personal_is_stored_anywhere(
 
 def _check_texts(everything: Everything) -> None:
     """What the portal said can be read, but for what nobody may read."""
-    for name in ("REFUSED", "DIALOG", "STRANGE"):
+    for name in ("REFUSED", "SPOKE", "ODD"):
         text = everything.claim(name).reason_text or ""
         assert "[secret]" in text, (name, text)
         assert "[personal]" in text, (name, text)
@@ -238,9 +238,9 @@ def _check_texts(everything: Everything) -> None:
 
 def _check(everything: Everything, filed: int) -> None:
     """Hiding cost no filing and no proof."""
-    claims = {name: everything.claim(name) for name in ("FILED", "REFUSED", "DIALOG", "STRANGE", "LOST")}
+    claims = {name: everything.claim(name) for name in ("FILED", "REFUSED", "SPOKE", "ODD", "LOST")}
     assert {name: claim.state for name, claim in claims.items()} == {
-        "FILED": State.SYNCED, "REFUSED": State.REJECTED, "DIALOG": State.DEAD, "STRANGE": State.OUTCOME_UNKNOWN,
+        "FILED": State.SYNCED, "REFUSED": State.REJECTED, "SPOKE": State.DEAD, "ODD": State.OUTCOME_UNKNOWN,
         "LOST": State.SEALED,
     }  # fmt: skip
     assert filed == 2
