@@ -152,6 +152,8 @@ Literal = Callable[[str], str]
 """Makes a pattern of a text that stands as it is, in some encoding."""
 _LIKE = {"'": "’‘ʼ`", '"': "“”„", "-": "‐‑–"}
 """What typesetters put in a character's place."""
+_ESCAPED_WHOLE = 24
+"""Characters up to which letters and digits are looked for escaped, too, which few encoders do: it costs patterns."""
 _GAP = (
     r"(?:\s|{nbsp}|\+|%(?:25)*(?:20|0[9AD]|C2%(?:25)*A0)|=20|&(?:amp;)*(?:nbsp|#0*(?:32|160)|#x0*(?:20|A0));"
     r"|\\+[nrt]|\\+u00(?:20|A0))+"
@@ -177,12 +179,15 @@ def as_written(value: str, literal: Literal) -> str:
 
     Whatever the capitals.
     """
-    words = (f"(?:{''.join(_character(c, literal) for c in word)})" for word in value.split(" "))
+    plain = len(value) > _ESCAPED_WHOLE
+    words = (f"(?:{''.join(_character(c, literal, plain) for c in word)})" for word in value.split(" "))
     return f"(?i:{_GAP.replace('{nbsp}', literal(chr(0xA0))).join(words)})"
 
 
-def _character(character: str, literal: Literal) -> str:
-    """One character in every way that an encoder may write it, and its lookalikes."""
+def _character(character: str, literal: Literal, plain: bool) -> str:
+    """One character in every way that an encoder may write it, and its lookalikes. `plain`: letters as they are."""
+    if plain and character.isascii() and character.isalnum():
+        return literal(character)
     alike = [character, *_LIKE.get(character, "")]
     if not character.isascii():
         alike += [character.lower(), character.upper(), unicodedata.normalize("NFD", character)]

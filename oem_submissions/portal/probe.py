@@ -27,6 +27,7 @@ from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.history import open_list, rows_shown
 from oem_submissions.portal.locators import Element, look_up
 from oem_submissions.portal.schema import Form, FormPage, History
+from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.steps import LOOK_UP, Walk
 from oem_submissions.ports import Submission
 
@@ -142,7 +143,8 @@ class Prober:
             self._keep(name, self._photograph(name, shown))
         if self._on_page is not None:
             photograph = partial(self._photograph, name, shown)
-            self._on_page(OnView(claim_type, form, page, filled.frame, tuple(changes), photograph))
+            clean = scrubbed(tuple(changes), self._walk.scrubber)
+            self._on_page(OnView(claim_type, form, page, filled.frame, clean, photograph))
         self._add_page(claim_type, page.name, changes)
         if any(change.severity is Severity.BLOCK for change in changes):
             raise _FormEnds(f"page '{page.name}' is not as its contract says")

@@ -19,12 +19,14 @@ import re2
 
 from oem_submissions.domain.evidence import Artifact
 from oem_submissions.domain.failures import StepFailed
-from oem_submissions.domain.needles import Kind, Needles, encodings, in_text, stands_alone
+from oem_submissions.domain.needles import Kind, Needle, Needles, encodings, in_text, stands_alone
 from oem_submissions.domain.outcomes import Filed, Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 
 _AROUND = 8
 """Characters on either side of what was found that say whether it is a word of its own."""
+_LEARNT = 32
+"""So many secrets that came up on the way are remembered, the newest: pages may have a new token each."""
 _LOGGERS = ("oem_submissions.portal", "adapters")
 
 P = ParamSpec("P")
@@ -35,7 +37,8 @@ class Scrubber:
     """What one session has to hide: secrets, of which it learns more on the way, and one claim's personal values."""
 
     def __init__(self, secrets: Needles) -> None:
-        self._secrets, self._personal = secrets, Needles()
+        self._account, self._of_claim, self._personal = secrets, Needles(), Needles()
+        self._learnt: dict[str, Needle] = {}
         self._public: tuple[str, ...] = ()
         self._searches: dict[Kind, _Search] = {}
 
@@ -44,24 +47,32 @@ class Scrubber:
         """All of it."""
         return self._secrets | self._personal
 
+    @property
+    def _secrets(self) -> Needles:
+        return self._account | self._of_claim | Needles(tuple(self._learnt.values()))
+
     def learn(self, name: str, values: Iterable[str]) -> None:
         """Secrets that came up: codes that were given, what the portal handed out. Never what the claim says aloud."""
         new = Needles.of(Kind.SECRET, ((name, value) for value in values)).beside(self._public)
-        known = {needle.value for needle in self._secrets.all}
-        if any(needle.value not in known for needle in new.all):
-            self._secrets |= new
+        if any(needle.value not in self._learnt for needle in new.all):
             self._searches.pop(Kind.SECRET, None)
+        for needle in new.all:
+            self._learnt.pop(needle.value, None)  # what is seen again is new again
+            self._learnt[needle.value] = needle
+        for oldest in list(self._learnt)[:-_LEARNT]:
+            del self._learnt[oldest]
 
     def begin_claim(
         self, personal: Iterable[tuple[str, str]], secret: Iterable[tuple[str, str]], public: Iterable[str]
     ) -> None:
         """The next claim's values, by name. A personal value that the claim also says aloud is not hidden."""
-        self._public = tuple(public)
+        of_claim = Needles.of(Kind.SECRET, secret)
+        self._public = tuple(text for text in public if not any(needle.value in text for needle in of_claim.all))
         self._personal = Needles.of(Kind.PERSONAL, personal).beside(self._public)
         self._searches.pop(Kind.PERSONAL, None)
-        for needle in Needles.of(Kind.SECRET, secret).all:
-            self._public = tuple(text for text in self._public if needle.value not in text)
-            self.learn(needle.name, [needle.value])
+        if of_claim != self._of_claim:
+            self._of_claim = of_claim
+            self._searches.pop(Kind.SECRET, None)
 
     def spans(self, text: str, *kinds: Kind) -> list[tuple[int, int, Kind]]:
         """Where they stand in the text, however they are written: beginning, end, kind. All kinds, or those named."""

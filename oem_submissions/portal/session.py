@@ -94,6 +94,7 @@ class BrowserSession:
             with walk.explained():
                 return self._prepare(walk, submission)
         except StepFailed as failure:
+            walk.learn_cookies()  # what failed may have said one that came after the last look
             artifacts = self._failure_picture(walk, failure, submission)
             explained = StepFailed(failure.reason, failure.text, failure.step or walk.step, artifacts)
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
@@ -112,6 +113,7 @@ class BrowserSession:
             walk.begin("log in")
             sign_in(walk, self._base_url, self._account)
             self._check_tunnel()
+            walk.learn_cookies()
         self._gate.close()
         frame = forms.open_form(walk, form)
         filled = forms.fill_form(walk, form, frame, submission, values)
@@ -280,6 +282,7 @@ class BrowserSession:
                 walk.learn_cookies()
                 yield walk
         except StepFailed as failure:
+            walk.learn_cookies()
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
                 self._locked_out = failure
             self._drop()

@@ -312,4 +312,14 @@ def test_what_the_claim_says_aloud_is_left_where_it_stands() -> None:
         "RO-T77-1, T77, [personal], [secret], 147112, pin%20[secret]"
     )
     made.begin_claim([], [], [])
-    assert made.text(f"{CUSTOMER} 4711 {PASSWORD}") == f"{CUSTOMER} [secret] [secret]"
+    assert made.text(f"{CUSTOMER} 4711 {PASSWORD}") == f"{CUSTOMER} 4711 [secret]"
+
+
+def test_tokens_are_forgotten_in_the_end_and_what_is_seen_again_is_not() -> None:
+    made = Scrubber(Needles.of(Kind.SECRET, [("password", PASSWORD)]))
+    tokens = [f"{number:04d}a8f3c1e9b7d25604" for number in range(100)]
+    for token in tokens:
+        made.learn("the cookie S", ["c0ffee12-stays"])
+        made.learn("a token of the page", [token])
+    assert made.text(f"{tokens[-1]} c0ffee12-stays {PASSWORD}") == "[secret] [secret] [secret]"
+    assert len(made.needles.all) < 40
