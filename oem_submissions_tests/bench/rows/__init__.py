@@ -5,7 +5,7 @@ A row that needs no portal, ledger or browser is in `COMPUTED`; its `measure` ta
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import drift, guarantees
+from oem_submissions_tests.bench.rows import drift, evidence, guarantees
 
-ROWS = {"guarantees": guarantees}
+ROWS = {"guarantees": guarantees, "evidence": evidence}
 COMPUTED = {"drift": drift}
