@@ -5,7 +5,7 @@ By hand, many of them: `pytest oem_submissions_tests/portal/test_hostile.py --hy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -195,10 +195,12 @@ HOSTILE: dict[str, Around] = {
     "moves on": lambda n, o: "<script>setTimeout(() => location = '/elsewhere', 30)</script>",
     "moves on for ever": lambda n, o: "<meta http-equiv=refresh content='0'>",
 }  # fmt: skip
-ENDLESS: dict[str, Around] = {
-    "a loop": lambda n, o: "<script>setTimeout(() => { while (true); }, 100)</script>",
-    "dialogs": lambda n, o: "<script>setTimeout(() => { while (true) alert('again'); }, 100)</script>",
-    "a frame's loop": lambda n, o: "<iframe sandbox=allow-scripts srcdoc='<script>while(true);</script>'></iframe>",
+STILL_READABLE = {"a hidden row", "moves on", "moves on for ever"}
+"""Hostile, and yet a person reads the number; all others say that it is none, or show two."""
+ENDLESS = {
+    "a loop": "<script>setTimeout(() => { while (true); }, 100)</script>",
+    "dialogs": "<script>setTimeout(() => { while (true) alert('again'); }, 100)</script>",
+    "a frame's loop": "<iframe sandbox=allow-scripts srcdoc='<script>while(true);</script>'></iframe>",
 }
 
 
@@ -213,15 +215,21 @@ class HostilePage:
     """Whether it has to be."""
 
 
-def page(number: str, other: str, show: Show, around: tuple[Around, ...] = (), *, harmless: bool = True) -> HostilePage:
-    """One confirmation."""
-    cell, rest = show(number, other), "".join(each(number, other) for each in around)
+def page(
+    number: str, other: str, show: Show, harmless: Sequence[str] = (), hostile: str | None = None, more: str = ""
+) -> HostilePage:
+    """One confirmation, with these things around its number."""
+    cell, around = show(number, other), [HARMLESS[name] for name in harmless]
+    if hostile is not None:
+        around.insert(0, HOSTILE[hostile])
+    rest = "".join(each(number, other) for each in around)
     html = (
         "<!doctype html><meta charset=utf-8><title>Claim</title><style>body{background:#fff;font:16px sans-serif}"
         f"</style><h1>Claim submitted</h1><table id=confirmation><tr><th>Dealer code</th><td>10234</td></tr>"
-        f"<tr><th>Claim number</th><td class=number>{cell.html}</td></tr></table>{rest}"
+        f"<tr><th>Claim number</th><td class=number>{cell.html}</td></tr></table>{more}{rest}"
     )
-    return HostilePage(html, frozenset({cell.truth} - {None}), cell.plain and harmless)  # type: ignore[arg-type]
+    readable = cell.truth is not None and (hostile is None or hostile in STILL_READABLE)
+    return HostilePage(html, frozenset({cell.truth or ""} if readable else ()), cell.plain and hostile is None)
 
 
 @st.composite
@@ -231,11 +239,10 @@ def hostile_pages(draw: st.DrawFn) -> HostilePage:
     number, other = draw(digits), draw(digits)
     if number == other:
         other = "WC-2025-000001"
-    harmless = draw(st.lists(st.sampled_from(list(HARMLESS.values())), max_size=3, unique=True))
-    hostile = draw(st.lists(st.sampled_from(list(HOSTILE.values())), max_size=1))
-    around = [*harmless, *hostile]
-    around.sort(key=lambda each: each is HARMLESS["plaintext"])  # nothing is a tag after it
-    return page(number, other, draw(shown()), tuple(around), harmless=not hostile)
+    harmless = draw(st.lists(st.sampled_from(sorted(HARMLESS)), max_size=3, unique=True))
+    harmless.sort(key=lambda name: name == "plaintext")  # nothing is a tag after it
+    hostile = draw(st.none() | st.sampled_from(sorted(HOSTILE)))
+    return page(number, other, draw(shown()), harmless, hostile)
 
 
 # --- the click ---

@@ -83,19 +83,26 @@ def test_a_number_that_nobody_sees_is_not_captured(clicker: Clicker, how: str) -
     check(clicker, page(NUMBER, OTHER, hidden(how, "all")))
 
 
+@pytest.mark.parametrize(
+    "what", ["a draft in a shadow", "a draft in a frame", "a draft far below", "another number soon", "a dialog"]
+)
+def test_what_speaks_against_it_is_heard_wherever_it_stands(clicker: Clicker, what: str) -> None:
+    check(clicker, page(NUMBER, OTHER, PLAIN["as it is"], hostile=what))
+
+
 @pytest.mark.parametrize("what", ENDLESS)
 def test_a_page_that_never_ends_is_closed_and_the_outcome_is_unknown(
     chromium: BrowserRuntime, portal: HostilePortal, what: str
 ) -> None:
     impatient = Clicker(chromium.browser(), portal, replace(LIMITS, silence_seconds=1.0))
-    outcome = impatient.click(page(NUMBER, OTHER, PLAIN["as it is"], (ENDLESS[what],)).html).outcome
+    outcome = impatient.click(page(NUMBER, OTHER, PLAIN["as it is"], more=ENDLESS[what]).html).outcome
     assert isinstance(outcome, Unknown)
     assert outcome.reason is ReasonCode.OUTCOME_UNKNOWN
     assert "did not react" in outcome.text
 
 
 def test_of_a_page_that_is_too_high_for_a_picture_its_beginning_is_kept(clicker: Clicker) -> None:
-    answer = clicker.click(page(NUMBER, OTHER, PLAIN["as it is"], (lambda n, o: HIGH,)).html)
+    answer = clicker.click(page(NUMBER, OTHER, PLAIN["as it is"], more=HIGH).html)
     assert isinstance(answer.outcome, Filed)
     (shot,) = [piece for piece in answer.artifacts if piece.name == POST_CONFIRM]
     assert Image.open(io.BytesIO(shot.data)).height == PICTURE_HEIGHT
