@@ -32,7 +32,7 @@ from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_busy, is_leaving, look_up
-from oem_submissions.portal.references import Anchored
+from oem_submissions.portal.references import Anchored, Still
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.standing import inked, written
@@ -87,6 +87,14 @@ class Asker:
 
     def ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
         """The whole way. May raise anything: the session turns that into `Unknown`."""
+        try:
+            return self._ask(on_sent)
+        except StepFailed as failure:
+            if failure.reason is ReasonCode.UNEXPECTED_DIALOG:
+                return Unknown(failure.reason, failure.text)
+            raise
+
+    def _ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
         self._walk.begin("submit")
         self._click(on_sent)
         if unknown := self._until_answered():
@@ -252,10 +260,11 @@ class Asker:
             if (said := self._dialog()) is not None:
                 return said
             self._walk.begin("post-shot")
-            before = self._reading()
+            before, still = self._reading(), self._still()
             shot = self._photograph()
             self._walk.begin("reference")
-            if before is not None and before == self._reading() and before.verdict == verdict:
+            same = before is not None and before == self._reading() and before.verdict == verdict
+            if before is not None and same and still is not None and still.is_so():
                 if shot is not None:
                     self._take_extras()
                 return self._dialog() or self._judge(before, shot)
@@ -271,6 +280,15 @@ class Asker:
             url, verdict = self._page.url, self._look(scope)
             rule = self._ready.form.confirmation.reference
             return _Reading(url, verdict, references.anchored(scope, rule), is_busy(scope))
+        except PlaywrightError as error:
+            if is_leaving(error):
+                return None
+            raise
+
+    def _still(self) -> Still | None:
+        scope = self._scope()
+        try:
+            return Still(scope, self._ready.form.confirmation.reference) if scope is not None else None
         except PlaywrightError as error:
             if is_leaving(error):
                 return None

@@ -25,6 +25,8 @@ PAGE_LIMIT = 1_000_000
 """Characters of a frame's visible text that are read: a page that holds more is no form and no confirmation."""
 FRAMES = 100
 """Frames of a page that are read."""
+PICTURE_SECONDS = 30.0
+"""For a picture: a page of 16,000 pixels takes some."""
 _ELEMENTS = 300_000
 """Elements that are looked through for shadow roots, whose text the body's `innerText` lacks."""
 _TEXT = """([characters, elements]) => {
@@ -110,6 +112,7 @@ def _photograph(
             type="webp",
             full_page=True,
             clip=_too_high(page),
+            timeout=PICTURE_SECONDS * 1000,
             animations="disabled",
             caret="hide",
             style=_STYLE,

@@ -11,8 +11,9 @@ from playwright.sync_api import Locator as Found
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import filled_in, one_line
+from oem_submissions.portal.capture import PAGE_LIMIT, filled_in, one_line
 from oem_submissions.portal.locators import in_words, look_up
+from oem_submissions.portal.references import RAW_LIMIT
 from oem_submissions.portal.schema import History
 from oem_submissions.portal.steps import Walk
 
@@ -21,9 +22,13 @@ PAGES = 50
 """Pages of one list that are read at most."""
 SEARCHES = 3
 """Times that a search is made whose page shows another list than the one that was asked for."""
-_TABLE = """(table) => {
-  const rows = [...table.rows].map(row => [...row.cells].map(cell => cell.innerText.trim()));
-  return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: document.body.innerText};
+ROWS = 5000
+"""Rows of one page of a list that are read at most."""
+_TABLE = """(table, [most, cell, page]) => {
+  const shown = [...table.rows].slice(0, most + 2);
+  const rows = shown.map(row => [...row.cells].map(each => each.innerText.trim().slice(0, cell)));
+  const text = document.body.innerText;
+  return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: text.slice(0, page)};
 }"""
 
 
@@ -135,7 +140,9 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
         if searched:
             _see_searched(walk, searched)
         return []
-    read: dict[str, Any] = table.evaluate(_TABLE)
+    read: dict[str, Any] = table.evaluate(_TABLE, [ROWS, RAW_LIMIT, PAGE_LIMIT])
+    if len(read["rows"]) > ROWS:
+        raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"a page of the history has more than {ROWS} rows")
     if searched and one_line(searched).lower() not in one_line(read["page"]).lower():
         raise _AnotherList(f"the history's list is not the one for '{searched}'")
     missing = {history.reference, *history.key.values(), *history.not_filed, *also} - set(read["headings"])

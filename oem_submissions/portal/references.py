@@ -30,6 +30,12 @@ _SOURCE = """(most) => {
   const controls = [...document.querySelectorAll("input:not([type=password]), textarea")].map(each => each.value);
   return [[source.slice(0, most), ...controls].join(" ").slice(0, 2 * most), source.length <= most];
 }"""
+_OBSERVE = """(element) => {
+  const changes = Object.assign([], {of: element});
+  const everything = {subtree: true, childList: true, characterData: true, attributes: true};
+  new MutationObserver(seen => changes.push(...seen.slice(0, 1 - changes.length))).observe(element, everything);
+  return changes;
+}"""
 _SAME = """(one, [other]) => (one.contains(other) || other.contains(one)) && one.innerText === other.innerText"""
 
 
@@ -75,6 +81,20 @@ def numbers_on(page: Page, pattern: str) -> set[str]:
             raise TooMuch(f"A page of more than {SOURCE_LIMIT} characters is none that can be looked through.")
         found |= matches(pattern, source) | matches(pattern, frame_text(frame)[0])
     return found
+
+
+class Still:
+    """Whether the element of the reference stays as it is from now on: one that is drawn anew shows two numbers."""
+
+    def __init__(self, scope: Frame, rule: ReferenceRule) -> None:
+        handles = look_up(scope, rule.find).first.element_handles()
+        self._changes = handles[0].evaluate_handle(_OBSERVE) if handles else None
+
+    def is_so(self) -> bool:
+        """Until now it did. True when there was none: what came since is another's to see."""
+        return self._changes is None or not self._changes.evaluate(
+            "changes => changes.length || !changes.of.isConnected"
+        )
 
 
 def matches(pattern: str, text: str) -> set[str]:

@@ -41,5 +41,10 @@ def test_every_row_measures_every_variant() -> None:
     assert {"fill", "read back", "ledger: arm", "ledger: record_sent"} <= set(row["steps"]["as it is"])
     assert "ledger: acquire_lease" in row["steps"]["as it is"]
     assert said["machine"]["cores"] >= 1
+    evidence = said["rows"]["evidence"]["tables"]
+    kept = {line[""]: line["bytes"] for line in evidence["bytes per claim"]}
+    assert kept["bundle: data/pre_submit.webp"] + kept["bundle: data/post_confirm.webp"] < kept["bundle, whole"]
+    assert all(line["ms"] > 0 for line in evidence["ms per claim"])
+    assert len([line for line in evidence["verifications per second"] if line["per second"] > 0]) == 3
     limits = said["rows"]["drift"]["tables"]["outcomes, exactly"]
     assert [line["in a row"] for line in limits] == [2, 3, 3]

@@ -6,11 +6,13 @@ import io
 import json
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Error as PlaywrightError
 
 from adapters.aurora.portal import Aurora
 from oem_submissions.domain.evidence import FAILURE, POST_CONFIRM, READBACK
@@ -267,3 +269,51 @@ def test_the_picture_is_pixel_for_pixel_the_page(chromium: BrowserRuntime) -> No
         assert taken.tobytes() == wanted.tobytes()
     finally:
         page.close()
+
+
+# --- evidence that is worth something ---
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ("field.style.cssText = 'color: #fff; background: #fff'", ReasonCode.PRE_EVIDENCE_MISSING,
+         "does not show the field 'repair_order'"),
+        ("document.querySelector('h1').ariaBusy = 'true'", ReasonCode.PRE_EVIDENCE_MISSING, "still busy"),
+        ("new MutationObserver(() => field.value = 'RO-9').observe(document, {childList: true, subtree: true})",
+         ReasonCode.FIELD_READBACK_MISMATCH, "changed the field 'Repair order number' while it was photographed"),
+    ],
+    ids=["invisible", "busy", "changed meanwhile"],
+)  # fmt: skip
+def test_a_picture_that_does_not_show_the_filled_form_stops_it_before_the_click(
+    change: str, reason: ReasonCode, words: str, chromium: BrowserRuntime, simulator: Simulator
+) -> None:
+    script = f"""document.addEventListener("change", ({{target: field}}) => {{
+        if (field.name === "repair_order" && !window.done) {{ window.done = true; {change} }} }})"""
+    with session(chromium, simulator, "aurora") as opened:
+        opened._walk_of("claim-1").context.add_init_script(script)
+        with pytest.raises(StepFailed) as caught:
+            prepare(opened, warranty("RO-1"))
+    assert caught.value.reason is reason
+    assert words in caught.value.text
+    assert posts(simulator) == 0
+
+
+def test_a_page_that_dies_after_the_click_leaves_an_unknown_outcome_and_the_next_claim_is_filed(
+    chromium: BrowserRuntime, simulator: Simulator
+) -> None:
+    with session(chromium, simulator, "aurora") as opened:
+        prepare(opened, warranty("RO-1"))
+        page = page_of(opened)
+        killer = page.context.new_cdp_session(page)
+
+        def kill(_: Any) -> None:
+            with suppress(PlaywrightError):
+                killer.send("Page.crash")
+
+        page.on("domcontentloaded", kill)
+        answer = opened.submit(lambda wire: None)
+        assert isinstance(answer.outcome, Unknown)
+        assert answer.outcome.reason is ReasonCode.OUTCOME_UNKNOWN
+        assert isinstance(file_claim(opened, warranty("RO-2")).outcome, Filed)
+    assert simulator.client.truth("aurora")["filed"] == 2

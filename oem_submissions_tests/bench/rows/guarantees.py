@@ -72,11 +72,12 @@ def measure(on: Stage, repetitions: int, claims: int) -> Report:
 
 def _by_services(on: Stage, worker: Services) -> Variant:
     return Variant(
-        worker.account, lambda partition, _: _run(partition, worker.account, worker.ledger, on.evidence, worker.portal)
+        worker.account,
+        lambda partition, _: run_partition(partition, worker.account, worker.ledger, on.evidence, worker.portal),
     )
 
 
-def _run(partition: Partition, account: Account, ledger: Any, evidence: Any, portal: Portal) -> list[Claim]:
+def run_partition(partition: Partition, account: Account, ledger: Any, evidence: Any, portal: Portal) -> list[Claim]:
     """A run, as Dagster makes it, with a warm browser."""
     return submit_partition(
         partition,
@@ -130,7 +131,7 @@ def _profile(on: Stage, workers: dict[str, Services], repetitions: int, claims: 
             on.clear_portal()
             partition, _ = on.due_claims(worker.account, claims)
             with watched(timeline):
-                _run(partition, worker.account, ledger, evidence, worker.portal)
+                run_partition(partition, worker.account, ledger, evidence, worker.portal)
             runs[name].append(timeline)
     return {name: _medians(timelines, claims) for name, timelines in runs.items()}
 
