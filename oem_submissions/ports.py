@@ -16,6 +16,7 @@ from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
+from oem_submissions.domain.desk_log import DeskEntry, DeskRecord
 from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
 from oem_submissions.domain.gate import FilingRun
@@ -553,3 +554,18 @@ class Ledger(Protocol):
     def probes(self, oem: str, limit: int = 20) -> list[ProbeRecord]: ...
     def dealers(self, oem: str) -> list[str]: ...
     def held_leases(self) -> list[Lease]: ...
+
+
+# --- the desk ------------------------------------------------------------------------------------------------------
+
+
+class AccessLog(Protocol):
+    """Who did what at the desk, for ever."""
+
+    def note_access(self, entry: DeskEntry) -> None:
+        """Append it; durable when this returns. Raises `LedgerUnavailable`."""
+        ...
+
+    def access_log(self, limit: int = 100, who: str | None = None) -> list[DeskRecord]:
+        """The newest lines, newest first; of one user, if one is named."""
+        ...

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PREFIX = "OEM_SUBMISSIONS_"
 PROJECT = Path(__file__).resolve().parent.parent
@@ -14,6 +17,44 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 class SettingsError(Exception):
     """A variable is missing or malformed: one sentence that names it and says what it should be."""
+
+
+@dataclass(frozen=True)
+class OidcSettings:
+    """An OpenID provider that people sign in at."""
+
+    issuer: str
+    client_id: str
+    scopes: str
+    role_claim: str
+    name_claim: str
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """A reverse proxy that signs who asks, in a header."""
+
+    audience: str
+    """What its tokens must name as `aud`."""
+    issuer: str | None
+    header: str
+    keys: Path | None
+    """A JWKS, or a public key as PEM; None: the secret `desk/proxy_key`."""
+    max_age_seconds: float
+    role_claim: str
+    name_claim: str
+
+
+@dataclass(frozen=True)
+class DeskSettings:
+    """Where the desk listens, and who is let in."""
+
+    host: str = "127.0.0.1"
+    operators: frozenset[str] = frozenset()
+    """Values of the role claim; likewise `viewers`."""
+    viewers: frozenset[str] = frozenset()
+    oidc: OidcSettings | None = None
+    proxy: ProxySettings | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +94,7 @@ class Settings:
     """The first day that has partitions."""
     intake_seconds: int = 60
     """How often the CRM is asked for due claims."""
+    desk: DeskSettings = DeskSettings()
 
     @property
     def evidence(self) -> Path:
@@ -105,7 +147,91 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),
+        desk=_desk(env),
     )
+
+
+def _desk(env: Mapping[str, str]) -> DeskSettings:
+    desk = DeskSettings(
+        host=env.get(f"{PREFIX}DESK_HOST") or "127.0.0.1",
+        operators=_names(env.get(f"{PREFIX}DESK_OPERATORS", "")),
+        viewers=_names(env.get(f"{PREFIX}DESK_VIEWERS", "")),
+        oidc=_oidc(env),
+        proxy=_proxy(env),
+    )
+    if desk.oidc and desk.proxy:
+        raise SettingsError(
+            f"{PREFIX}OIDC_ISSUER and {PREFIX}PROXY_AUDIENCE are both set; people come to the desk in one way: unset "
+            "one of them."
+        )
+    if (desk.oidc or desk.proxy) and not desk.operators | desk.viewers:
+        raise SettingsError(
+            f"{PREFIX}DESK_OPERATORS and {PREFIX}DESK_VIEWERS are not set, so that nobody could sign in at the desk; "
+            "they should be the values of the role claim, with commas."
+        )
+    if both := desk.operators & desk.viewers:
+        raise SettingsError(
+            f"{PREFIX}DESK_OPERATORS and {PREFIX}DESK_VIEWERS both name '{min(both)}'; a value should give one role."
+        )
+    return desk
+
+
+def _oidc(env: Mapping[str, str]) -> OidcSettings | None:
+    issuer = env.get(f"{PREFIX}OIDC_ISSUER")
+    if not issuer:
+        return None
+    client_id = env.get(f"{PREFIX}OIDC_CLIENT_ID")
+    if not client_id:
+        raise SettingsError(f"{PREFIX}OIDC_CLIENT_ID is not set; it should be the desk's name at {issuer}.")
+    if not is_safe_url(issuer):
+        raise SettingsError(f"{PREFIX}OIDC_ISSUER is '{issuer}'; it should begin with https://.")
+    return OidcSettings(
+        issuer,
+        client_id,
+        env.get(f"{PREFIX}OIDC_SCOPES") or "openid profile email",
+        env.get(f"{PREFIX}OIDC_ROLE_CLAIM") or "groups",
+        env.get(f"{PREFIX}OIDC_NAME_CLAIM") or "preferred_username",
+    )
+
+
+def _proxy(env: Mapping[str, str]) -> ProxySettings | None:
+    audience = env.get(f"{PREFIX}PROXY_AUDIENCE")
+    if not audience:
+        return None
+    keys = env.get(f"{PREFIX}PROXY_KEYS")
+    return ProxySettings(
+        audience,
+        env.get(f"{PREFIX}PROXY_ISSUER") or None,
+        env.get(f"{PREFIX}PROXY_HEADER") or "X-Forwarded-User-Jwt",
+        Path(keys) if keys else None,
+        _number(env, "PROXY_MAX_AGE_SECONDS", 600.0, least=1.0),
+        env.get(f"{PREFIX}PROXY_ROLE_CLAIM") or "groups",
+        env.get(f"{PREFIX}PROXY_NAME_CLAIM") or "email",
+    )
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for part in text.split(",") if (name := part.strip()))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host: an address, or the name localhost."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether nobody on the way can read what goes there: https, or http on this machine."""
+    if not re.fullmatch(r"[!-~]+", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:

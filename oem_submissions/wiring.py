@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.registry import ADAPTERS, adapter
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.keyfiles import key_file
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
@@ -27,6 +29,8 @@ from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
 
 if TYPE_CHECKING:
     from dagster import Definitions
+
+    from oem_submissions.desk.gate import Access
 
 Part = TypeVar("Part")
 
@@ -85,6 +89,19 @@ def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm
     return SalesforceCrm(
         settings.crm_url, credential("client_id"), credential("client_secret"), ca_file=settings.crm_ca
     )
+
+
+def desk_access(settings: Settings, host: str, person: str, ledger: Ledger) -> Access:
+    """Who may use the desk. Raises `ConfigurationError` or `SigningUnavailable` when it must not start like that."""
+    # Here and not above: only the desk needs it.
+    from oem_submissions.desk.serving import SESSION_KEY, access_for
+
+    environment = EnvironmentSecrets()
+    secret = environment.find(SESSION_KEY)
+    if secret is not None and len(secret) < 32:
+        raise SettingsError(f"{environment.where(SESSION_KEY)} should be at least 32 characters, made by chance.")
+    key = secret.encode() if secret else key_file(settings.home / "keys" / "desk-session.key", partial(token_bytes, 32))
+    return access_for(settings, environment, host, key, person, ledger)
 
 
 def definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:

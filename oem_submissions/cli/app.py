@@ -26,6 +26,7 @@ from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
+from oem_submissions.cli.desk_access import desk_log, desk_token
 from oem_submissions.cli.errors import Exit, NotSo, run_saying_errors, terminal
 from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.cli.probe import probe
@@ -64,6 +65,8 @@ app.add_typer(dealers, name="dealers")
 app.command("new-oem")(new_oem)
 app.add_typer(release, name="release")
 app.command()(probe)
+app.command()(desk_log)
+app.command()(desk_token)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -163,14 +166,21 @@ def simulator(
 
 
 @app.command()
-def desk(port: Annotated[int, typer.Option(help="On the loopback interface.")] = 8787) -> None:
-    """The evidence desk alone."""
+def desk(
+    port: Annotated[int, typer.Option(help="Where it listens.")] = 8787,
+    host: Annotated[
+        str | None, typer.Option(help="Address; OEM_SUBMISSIONS_DESK_HOST without, else 127.0.0.1.")
+    ] = None,
+) -> None:
+    """The evidence desk alone. Anywhere but on this machine it starts only with a way to sign in."""
     from oem_submissions.cli.desk import desk_app
-    from oem_submissions.desk.app import serve
+    from oem_submissions.desk.serving import serve
 
     settings = read_settings()
+    host = host or settings.desk.host
     with open_ledger(settings) as ledger:
-        serve(desk_app(ledger, DirectoryStore(settings.evidence), settings), "127.0.0.1", port)
+        access = wiring.desk_access(settings, host, person(), ledger)
+        serve(desk_app(ledger, DirectoryStore(settings.evidence), settings), access, host, port)
 
 
 @app.command()

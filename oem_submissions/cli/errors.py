@@ -10,7 +10,13 @@ import typer
 from rich.console import Console
 
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, SubmissionError
-from oem_submissions.ports import CrmUnavailable, EvidenceMissing, EvidenceUnavailable, LedgerUnavailable
+from oem_submissions.ports import (
+    CrmUnavailable,
+    EvidenceMissing,
+    EvidenceUnavailable,
+    LedgerUnavailable,
+    SigningUnavailable,
+)
 from oem_submissions.services.review import VerdictRefused
 from oem_submissions.settings import SettingsError
 
@@ -32,7 +38,14 @@ class NotSo(Exception):
 
 
 _NOT_SO = (NotSo, VerdictRefused, StateConflict, SubmissionError, EvidenceMissing)
-_PART_MISSING = (ConfigurationError, SettingsError, LedgerUnavailable, CrmUnavailable, EvidenceUnavailable)
+_PART_MISSING = (
+    ConfigurationError,
+    SettingsError,
+    LedgerUnavailable,
+    CrmUnavailable,
+    EvidenceUnavailable,
+    SigningUnavailable,
+)
 
 
 def run_saying_errors(command: Callable[[], object], debug: bool) -> None:

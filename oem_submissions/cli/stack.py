@@ -281,7 +281,9 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
                 str(programs / "dagster-webserver"), *workspace, "-h", LOOPBACK, "-p", str(ports["dagster"]),
             ],
             "dagster-daemon": [str(programs / "dagster-daemon"), "run", *workspace],
-            "desk": [sys.executable, "-m", "oem_submissions.cli", "desk", "--port", str(ports["desk"])],
+            "desk": [
+                sys.executable, "-m", "oem_submissions.cli", "desk", "--host", LOOPBACK, "--port", str(ports["desk"]),
+            ],
             "watch": [sys.executable, "-m", "oem_submissions.cli", "watch"],
         }  # fmt: skip
         processes = tuple(

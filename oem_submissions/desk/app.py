@@ -1,19 +1,16 @@
-"""The desk as an ASGI application: its rooms, the headers of every answer, the bounds of every request; and serving it.
+"""The desk as an ASGI application: its rooms, and the headers of every answer.
 
-Every text is hostile until escaped; what a browser may do with a page is fixed by headers for all of them. Until the
-desk has a log-in it listens on this machine only.
+Every text is hostile until escaped; what a browser may do with a page is fixed by headers for all of them. Who may ask
+is decided before (`serving.with_access`).
 """
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -31,11 +28,8 @@ from oem_submissions.desk.reader import DeskReader
 from oem_submissions.desk.rendering import make_environment
 from oem_submissions.desk.review import Review
 from oem_submissions.desk.room import Addresses, Room
-from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import EvidenceStore, EvidenceUnavailable, LedgerUnavailable
 
-MAX_BODY = 8 * 1024 * 1024
-"""Bytes of a request: a picture of a portal's page, and what goes with it."""
 _STATIC = Path(__file__).parent / "static"
 _HEADERS = {
     "Content-Security-Policy": (
@@ -69,7 +63,6 @@ def create_app(
             *(route for room in rooms for route in room.routes()),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
-        middleware=[Middleware(FixedHeaders), Middleware(BoundedBody)],
         exception_handlers={
             HTTPException: refusals.refuse,  # type: ignore[dict-item]
             EvidenceUnavailable: refusals.unavailable,
@@ -98,73 +91,19 @@ class Refusals(Room):
         return self.page(request, "refusal.html.j2", 503, text=str(error))
 
 
-class BoundedBody:
-    """Refuses a request whose body is larger than any form of ours, however it is sent."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application, with what it receives counted."""
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                text = f"More than {MAX_BODY // 1024 // 1024} MB are not taken. Nothing was changed."
-                raise HTTPException(413, text)
-            return message
-
-        await self._app(scope, counted if scope["type"] == "http" else receive, send)
-
-
 class FixedHeaders:
     """Puts the same security headers on every answer, also on errors."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None) -> None:
         self._app = app
+        self._fixed = [(name.lower().encode(), value.encode()) for name, value in (_HEADERS | dict(more or {})).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, with the headers added as its answer begins."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                fixed = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *fixed]
+                message["headers"] = [*message.get("headers", []), *self._fixed]
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-# --- serving -----------------------------------------------------------------------------------------------------
-
-
-def serve(app: Starlette, host: str, port: int) -> None:
-    """Serve until interrupted. Raises `ConfigurationError` when `host` is not a loopback address."""
-    check_host(host)
-    uvicorn.run(guarded(app), host=host, port=port, log_level="warning", server_header=False, access_log=False)
-
-
-def guarded(app: Starlette) -> TrustedHostMiddleware:
-    """The application, for this machine's own names only.
-
-    A page elsewhere could point its own name at this machine, and read the desk through the visitor's browser.
-    """
-    return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1"])
-
-
-def check_host(host: str) -> None:
-    """Raises `ConfigurationError` for an address that other machines could reach."""
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"The desk has no log-in yet and would show claims to everybody who can reach {host}: "
-            "let it listen on 127.0.0.1, and reach it through an SSH tunnel."
-        )

@@ -41,6 +41,7 @@ from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
@@ -93,7 +94,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, OverviewBook):
+class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, OverviewBook, DeskBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.

@@ -426,7 +426,25 @@ probes = Table(
 )
 """Append-only: every walk through a portal that sent nothing, and what was not as the pack says."""
 
+desk_log = Table(
+    "desk_log",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("action", Text, nullable=False),
+    # Null: nobody that the desk knew.
+    Column("who", Text),
+    Column("role", Text),
+    Column("way", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Index("ix_desk_log_who_number", "who", "number"),
+)
+"""Append-only: who did what at the desk, or was not let."""
+
 APPEND_ONLY = (
+    desk_log,
     events,
     lease_log,
     breaker_log,

@@ -100,7 +100,7 @@ def test_a_verdict_is_given_with_the_keyboard_alone(page: Page, desk: RunningDes
     page.get_by_label("Picture of the portal’s page").set_input_files(picture)
     page.get_by_role("button", name="Record: filed").press("Enter")
     page.get_by_role("status").wait_for()
-    assert desk.operating.asked == [(ASKED, "filed", "Ana", "In the history, second page.", "WC-7")]
+    assert desk.operating.asked == [(ASKED, "filed", "ana", "In the history, second page.", "WC-7")]
 
 
 def test_a_picture_is_zoomed_without_script(page: Page, desk: RunningDesk) -> None:

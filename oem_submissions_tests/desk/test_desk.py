@@ -10,9 +10,10 @@ import pytest
 import requests
 from starlette.applications import Starlette
 
-from oem_submissions.desk.app import serve
+from oem_submissions.desk.serving import serve
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.verify import verify_bundle
+from oem_submissions_tests.desk.access import loopback_access
 from oem_submissions_tests.desk.conftest import RunningDesk
 from oem_submissions_tests.desk.ledger import FILED, HELD, HOSTILE, REFUSED, RUN, STOPPED
 from oem_submissions_tests.desk.pages import PAGES
@@ -181,7 +182,7 @@ def test_every_page_is_under_a_strict_policy(desk: RunningDesk, path: str) -> No
 
 
 def test_nothing_can_be_written(desk: RunningDesk) -> None:
-    assert requests.post(f"{desk.url}/", timeout=20).status_code == 405
+    assert requests.post(f"{desk.url}/", timeout=20).status_code == 415
     assert requests.delete(f"{desk.url}/claims/{FILED}", timeout=20).status_code == 405
 
 
@@ -196,8 +197,10 @@ def test_a_picture_that_was_changed_is_not_shown(desk: RunningDesk) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "desk.example", ""])
 def test_it_listens_on_this_machine_only(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^The desk has no log-in yet .*: let it listen on 127\.0\.0\.1"):
-        serve(Starlette(), host, 0)
+    with pytest.raises(
+        ConfigurationError, match=r"^The desk would show claims to everybody who can reach .*127\.0\.0\.1\.$"
+    ):
+        serve(Starlette(), loopback_access(), host, 0)
 
 
 def test_a_page_elsewhere_can_not_pose_as_the_desk(desk: RunningDesk) -> None:
