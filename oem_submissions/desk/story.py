@@ -79,15 +79,15 @@ _HAPPENED: dict[str, str] = {
     "redriven": "Sent round again by an operator",
     "erased": "Personal data erased",
     "pruned": "Removed after its retention",
-    "hold": "Put under legal hold",
-    "hold_released": "Legal hold lifted",
+    "hold_placed": "Put under legal hold",
+    "hold_lifted": "Legal hold lifted",
 }
 
 _MARKS: dict[str, tuple[str, bool]] = {
     "erased": ("The personal data of this claim was erased; the bundle still verifies.", True),
     "pruned": ("The retention of this claim is over: what was kept of it has been removed.", True),
-    "hold": ("This claim is under legal hold: nothing of it is removed.", True),
-    "hold_released": ("hold", False),
+    "hold_placed": ("This claim is under legal hold: nothing of it is removed.", True),
+    "hold_lifted": ("hold_placed", False),
 }
 """By kind of event: what stands at the top of the page from then on; or the kind whose sentence it takes away."""
 
