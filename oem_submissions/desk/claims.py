@@ -69,7 +69,7 @@ class Claims(Room):
         claim, digest = self.known_claim(request), _digest(request)
         key = bundle_key(claim.claim_id, digest)
         if key not in self.store.keys(key):
-            raise HTTPException(404, _GONE)
+            raise self._gone(claim)
         return self._shown(request, claim, digest)
 
     def _shown(self, request: Request, claim: Claim, named: str | None) -> Response:
@@ -97,10 +97,17 @@ class Claims(Room):
         try:
             data = self.store.get(bundle_key(claim.claim_id, digest))
         except EvidenceMissing as error:
-            raise HTTPException(404, _GONE) from error
+            raise self._gone(claim) from error
         name = f"{claim.claim_id}-{digest[:12]}.zip"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": _UNKEPT}
         return Response(data, media_type="application/zip", headers=headers)
+
+    def _gone(self, claim: Claim) -> HTTPException:
+        """Why there is no such bundle: on purpose, or not."""
+        pruned = [event for event in self.reader.events(claim.claim_id) if event.kind == "pruned"]
+        if not pruned:
+            return HTTPException(404, _GONE)
+        return HTTPException(410, f"The retention of this bundle was over: it was removed on {pruned[0].at:%Y-%m-%d}.")
 
     def public_key(self, _: Request) -> Response:
         """The public half of the signing key, for auditors."""

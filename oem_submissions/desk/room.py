@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from oem_submissions.desk.access import Role, User, can_sign_out, csrf_token, require_operator
+from oem_submissions.desk.access import Role, User, can_sign_out, csrf_token, current_user, require_operator
 from oem_submissions.desk.operating import Operating
 from oem_submissions.desk.reader import DeskReader
 from oem_submissions.domain.records import Claim
@@ -61,13 +61,13 @@ class Room:
 
     def page(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """The template as a page for who asks."""
-        user = visitor(request)
+        user = current_user(request) if status < 400 else visitor(request)
         operates = user is not None and user.role is Role.OPERATOR
         known = {
             "user": user,
             "operates": operates,
-            "may_sign_out": can_sign_out(request),
             "csrf_token": csrf_token(request) if operates else "",
+            "can_sign_out": can_sign_out(request),
             "addresses": self.addresses,
             "path": request.url.path,
             "query": "",
@@ -78,6 +78,7 @@ class Room:
 
     def known_claim(self, request: Request) -> Claim:
         """The claim that the address names. Raises `HTTPException` 404."""
+        current_user(request)
         claim_id = request.path_params["claim_id"]
         claim = self.reader.claim(claim_id) if _CLAIM.fullmatch(claim_id) else None
         if claim is None:
@@ -86,7 +87,7 @@ class Room:
 
 
 def visitor(request: Request) -> User | None:
-    """Who asks, if anybody has signed in; who may see pages at all is decided before a request gets here."""
+    """Who asks, if anybody: a refusal is shown to anybody."""
     user = getattr(request.state, "user", None)
     return user if isinstance(user, User) else None
 

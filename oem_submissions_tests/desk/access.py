@@ -105,7 +105,8 @@ class Deciding:
 def deciding() -> Deciding:
     """On the made-up ledger."""
     ledger = made_up()
-    return Deciding(create_app(ledger, ledger.store, Addresses("http://127.0.0.1:3000"), MadeUpOperating()), ledger)
+    addresses = Addresses("http://127.0.0.1:3000")
+    return Deciding(create_app(ledger, ledger.store, addresses, MadeUpOperating()), ledger)
 
 
 def token_in(page: str) -> str:

@@ -20,6 +20,8 @@ from oem_submissions.services.drifting import Drift
 from oem_submissions.services.release_report import ReleaseReport
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e{{ 7*7 }}"
+WORSE = f"{HOSTILE}\x00\x1b[31m\ud800\u2066=HYPERLINK(1)"
+"""With what neither PostgreSQL nor UTF-8 can hold."""
 RUN = "3f0c6d1e-9a3b-4b8e-8b0c-52a4e1f0c7aa"
 NOON = datetime(2026, 3, 2, 9, 14, tzinfo=UTC)
 OEMS = ("aurora", "borealis", "cascade")

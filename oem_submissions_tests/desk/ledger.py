@@ -38,6 +38,7 @@ REFUSED = "borealis-aaaabbbbcccc"
 STOPPED = "cascade-ddddeeeeffff"
 HELD = "aurora-gggghhhhiiii"
 ASKED = "aurora-jjjjkkkkllll"
+KEPT = "aurora-ppppqqqqrrrr"
 SUNK = "borealis-mmmmnnnnoooo"
 HOSTILE = gates.HOSTILE
 RUN = gates.RUN
@@ -227,7 +228,7 @@ def made_up() -> MadeUpLedger:
     ledger.keep(FILED, 7, "post_confirm.webp", samples.artifacts()["post_confirm.webp"])
     ledger.keep(FILED, 7, "readback.json", samples.artifacts()["readback.json"])
     refused = a_claim(
-        REFUSED, State.REJECTED, reason=ReasonCode.VALIDATION_REJECTED, reason_text=f"Not covered. {HOSTILE}",
+        REFUSED, State.REJECTED, reason=ReasonCode.VALIDATION_REJECTED, reason_text=f"Not covered. {gates.WORSE}",
         dealer="D2001", claim_type="coop", updated_at=NOON,
     )  # fmt: skip
     ledger.add(refused, (0, "taken_in", State.READY, {}), (3, "moved", State.REJECTED, {"text": HOSTILE}))
@@ -244,7 +245,7 @@ def made_up() -> MadeUpLedger:
 
 
 def _ask(ledger: MadeUpLedger) -> None:
-    """A claim that needs a verdict, and a dead letter that died past the click."""
+    """A claim that needs a verdict, one that is erased and pruned, and a dead letter that died past the click."""
     asked = a_claim(
         ASKED, State.NEEDS_REVIEW, reason=ReasonCode.OUTCOME_UNKNOWN, looks=9, version=11,
         reason_text=f"The history lists it twice. {HOSTILE}",
@@ -262,4 +263,13 @@ def _ask(ledger: MadeUpLedger) -> None:
     ledger.goes[ASKED] = [attempt(ASKED, response_status=None, responded_at=None)]
     for name in ("pre_submit.webp", "look_009_history.webp", "look_009_control.webp"):
         ledger.keep(ASKED, 7, name, samples.shot(name))
+    ledger.add(
+        a_claim(KEPT, State.SYNCED, reference="AUR-0000001", bundle_digest="ab" * 32),
+        (0, "taken_in", State.READY, {}),
+        (9, "hold_placed", None, {"why": "a lawsuit that is over"}),
+        (10, "hold_lifted", None, {"why": "it is over"}),
+        (11, "erased", None, {"why": "the customer asked for it"}),
+        (12, "pruned", None, {"why": "24 months of retention are over"}),
+        (13, "hold_placed", None, {"why": HOSTILE}),
+    )
     ledger.add(a_claim(SUNK, State.DEAD, reason=ReasonCode.SELECTOR_NOT_FOUND, reason_text="x" * 2_000_000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, REFUSED, STOPPED
+from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, KEPT, REFUSED, STOPPED
 
 PAGES = [
     "/",
@@ -11,6 +11,7 @@ PAGES = [
     f"/claims/{FILED}",
     f"/claims/{REFUSED}",
     f"/claims/{HELD}",
+    f"/claims/{KEPT}",
     f"/claims/{FILED}/shots/7/pre_submit.webp",
     "/review",
     f"/review/{ASKED}",

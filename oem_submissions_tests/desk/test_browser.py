@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from oem_submissions_tests.browser import launch
 from oem_submissions_tests.desk.conftest import RunningDesk
-from oem_submissions_tests.desk.ledger import ASKED, FILED, REFUSED
+from oem_submissions_tests.desk.ledger import ASKED, FILED, REFUSED, SUNK
 from oem_submissions_tests.desk.pages import PAGES, RICHEST
 from oem_submissions_tests.evidence import samples
 
@@ -100,7 +100,7 @@ def test_a_verdict_is_given_with_the_keyboard_alone(page: Page, desk: RunningDes
     page.get_by_label("Picture of the portal’s page").set_input_files(picture)
     page.get_by_role("button", name="Record: filed").press("Enter")
     page.get_by_role("status").wait_for()
-    assert desk.operating.asked == [(ASKED, "filed", "Ana", "In the history, second page.", "WC-7")]
+    assert desk.operating.asked == [(ASKED, "filed", "ana", "In the history, second page.", "WC-7")]
 
 
 def test_a_picture_is_zoomed_without_script(page: Page, desk: RunningDesk) -> None:
@@ -152,3 +152,7 @@ def test_hostile_texts_stay_text(page: Page, desk: RunningDesk) -> None:
         assert page.title() != "owned"
         assert "<script>document.title='owned'</script>" in page.locator("main").inner_text()
         assert "⟨U+202E⟩{{ 7*7 }}" in page.locator("main").inner_text()
+    page.goto(f"{desk.url}/claims/{REFUSED}")
+    assert "⟨U+0000⟩⟨U+001B⟩[31m⟨U+D800⟩⟨U+2066⟩=HYPERLINK(1)" in page.locator("main").inner_text()
+    page.goto(f"{desk.url}/claims/{SUNK}")
+    assert len(page.content()) < 40_000  # the portal's text has two megabytes

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 import requests
+from starlette.requests import Request
 
 from adapters.aurora.portal import Aurora
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.desk import desk_app
+from oem_submissions.desk.access import Role, User, Visit
+from oem_submissions.desk.door import Access
+from oem_submissions.desk.forms import UPLOAD_BYTES, Forms
+from oem_submissions.desk.serving import with_access
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, Pins
@@ -22,7 +27,7 @@ from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.release import current, declare_live
 from oem_submissions.settings import read_settings
-from oem_submissions_tests.desk.conftest import SignedIn, listening
+from oem_submissions_tests.desk.access import KEY, listening, token_in
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.making import new_claim
 from oem_submissions_tests.services.fakes import FakePortal
@@ -31,30 +36,52 @@ from oem_submissions_tests.services.runs import let_pass, run
 NUMBER = next(
     n for n in (f"WC-2026-000007-{c}" for c in "ABCDEFGHJKLMNPRSTUVWXYZ") if Aurora().reference_is_plausible(n)
 )
-VIEWER = {"x-role": "viewer"}
 LOCKED = StepFailed(ReasonCode.LOGIN_FAILED, "The portal says: wrong password.", "log in")
 LATE = StepFailed(ReasonCode.CUTOFF_PASSED, "The portal closed on the 5th.", "fill")
 
 
+class ByHeader:
+    """A way in: Ana, an operator, or of the role that a header names."""
+
+    name, invitation = "test", "Name a role."
+
+    def visit(self, request: Request) -> Visit | None:
+        role = request.headers.get("x-role", Role.OPERATOR)
+        return None if role == "nobody" else _visit(role)
+
+
+def _visit(role: str) -> Visit:
+    return Visit(User("Ana", Role(role)), "test", "ana")
+
+
 @dataclass(frozen=True)
 class Client:
-    """Somebody's browser, that follows no redirect by itself."""
+    """Ana's browser, on a page whose form has its token; it follows no redirect by itself."""
 
     url: str
+    forms: Forms
 
-    def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=20, allow_redirects=False, **options)
+    def get(self, path: str, role: str = "operator") -> requests.Response:
+        return requests.get(self.url + path, timeout=20, allow_redirects=False, headers={"x-role": role})
 
-    def post(self, path: str, **options: Any) -> requests.Response:
-        return requests.post(self.url + path, timeout=20, allow_redirects=False, **options)
+    def post(
+        self, path: str, data: dict[str, Any] | None = None, role: str = "operator", **files: Any
+    ) -> requests.Response:
+        form = (data or {}) | {"csrf": self.forms.token(_visit("operator"))}
+        return requests.post(
+            self.url + path, form, timeout=20, allow_redirects=False, headers={"x-role": role}, files=files or None
+        )
 
 
 @pytest.fixture
 def desk(ledger: Ledger, tmp_path: Path) -> Iterator[Client]:
-    """The real desk, with Ana signed in."""
-    settings = read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path)})
-    with listening(SignedIn(desk_app(ledger, DirectoryStore(tmp_path / "evidence"), settings))) as url:
-        yield Client(url)
+    """The real desk, behind its real gate."""
+    forms = Forms(KEY)
+    app = desk_app(
+        ledger, DirectoryStore(tmp_path / "evidence"), read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path)})
+    )
+    with listening(with_access(app, Access(ByHeader(), forms, ledger))) as url:
+        yield Client(url, forms)
 
 
 @pytest.fixture
@@ -102,8 +129,8 @@ def test_filed_is_shown_then_recorded_with_the_picture_and_the_name(desk: Client
     without = desk.post(f"/review/{asked.claim_id}/verdict", data=form(asked, "filed", reference=NUMBER))
     assert without.status_code == 422
     assert "has no picture of the answer" in without.text
-    picture = {"picture": ("seen.webp", samples.shot("Claim history"), "image/webp")}
-    done = desk.post(f"/review/{asked.claim_id}/verdict", data=form(asked, "filed", reference=NUMBER), files=picture)
+    picture = ("seen.webp", samples.shot("Claim history"), "image/webp")
+    done = desk.post(f"/review/{asked.claim_id}/verdict", form(asked, "filed", reference=NUMBER), picture=picture)
     assert (done.status_code, done.headers["location"]) == (303, f"/claims/{asked.claim_id}?done=filed")
     assert "Your verdict is recorded: filed" in desk.get(done.headers["location"]).text
     confirmed = the(ledger, State.CONFIRMED)
@@ -132,9 +159,12 @@ def test_a_verdict_that_can_not_be_taken_changes_nothing_and_keeps_what_was_type
 
 def test_a_picture_that_is_none_is_refused(desk: Client, ledger: Ledger, asked: Claim) -> None:
     address, given = f"/review/{asked.claim_id}/verdict", form(asked, "filed", reference=NUMBER)
-    broken = desk.post(address, data=given, files={"picture": ("seen.webp", b"<svg onload=alert(1)>", "image/webp")})
+    broken = desk.post(address, given, picture=("seen.webp", b"<svg onload=alert(1)>", "image/webp"))
     assert broken.status_code == 422
     assert "The picture is not a" in broken.text
+    large = desk.post(address, given, picture=("seen.webp", bytes(UPLOAD_BYTES), "image/webp"))
+    assert large.status_code == 413
+    assert "Nothing was done" in large.text
     assert the(ledger, State.NEEDS_REVIEW).version == asked.version
 
 
@@ -181,16 +211,16 @@ def test_viewers_see_everything_and_decide_nothing(desk: Client, ledger: Ledger,
     dead = stop(ledger, 2, LATE)
     for path in (f"/review/{asked.claim_id}", "/dead-letters", "/dead-letters/redrive", "/oems/aurora",
                  "/oems/aurora/suspend", f"/claims/{dead.claim_id}"):  # fmt: skip
-        shown = desk.get(path, headers=VIEWER)
+        shown = desk.get(path, role="viewer")
         assert shown.status_code == 200
         assert 'method="post"' not in shown.text
         assert "Redrive" not in shown.text.replace("Redrive 1", "").replace("Redrive dead letters", "")
-    refused = desk.post(f"/review/{asked.claim_id}/verdict", data=form(asked, "cannot-tell"), headers=VIEWER)
+    refused = desk.post(f"/review/{asked.claim_id}/verdict", data=form(asked, "cannot-tell"), role="viewer")
     assert refused.status_code == 403
     chosen = {"claims": f"{dead.claim_id}:{dead.version}"}
-    assert desk.post("/dead-letters/redrive", data=chosen, headers=VIEWER).status_code == 403
-    assert desk.post("/oems/aurora/suspend", data={"why": "no"}, headers=VIEWER).status_code == 403
-    assert desk.post("/oems/aurora/breaker", headers={"x-role": "nobody"}).status_code == 401
+    assert desk.post("/dead-letters/redrive", data=chosen, role="viewer").status_code == 403
+    assert desk.post("/oems/aurora/suspend", data={"why": "no"}, role="viewer").status_code == 403
+    assert desk.post("/oems/aurora/breaker", role="nobody").status_code == 401
     assert the(ledger, State.NEEDS_REVIEW).version == asked.version
     assert the(ledger, State.DEAD).version == dead.version
 
@@ -204,7 +234,7 @@ def test_every_form_that_changes_something_sends_the_token_back(desk: Client, le
         forms = text.split("<form")[1:]
         posting = [part for part in forms if 'method="post"' in part.partition(">")[0]]
         assert len(posting) == 1
-        assert '<input type="hidden" name="csrf" value="token-of-the-session">' in posting[0]
+        desk.forms.check(_visit("operator"), [token_in(posting[0])])
 
 
 # --- dead letters -------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.desk.access import loopback_access
 from oem_submissions_tests.desk.conftest import RunningDesk
-from oem_submissions_tests.desk.ledger import FILED, HELD, HOSTILE, REFUSED, RUN, STOPPED
+from oem_submissions_tests.desk.ledger import FILED, HELD, HOSTILE, KEPT, REFUSED, RUN, STOPPED
 from oem_submissions_tests.desk.pages import PAGES
 from oem_submissions_tests.evidence.sealing import KEYS
 
@@ -100,6 +100,28 @@ def test_a_filed_claim_shows_its_story_and_proof(desk: RunningDesk) -> None:
     assert f"/artifacts/{FILED}/7/post_confirm.webp" in text
     assert "6/failure.webp" not in text
     assert "sha256sum -c --strict manifest-sha256.txt" in text
+
+
+def test_a_filed_claim_says_how_its_signature_and_its_place_in_the_log_are_checked(desk: RunningDesk) -> None:
+    text = get(desk, f"/claims/{FILED}").text
+    for part in ("fe" * 32, "entry 7 of 8", "tsa.example", "openssl dgst -sha256 -verify evidence-pub.pem"):
+        assert part in text
+    answer = get(desk, "/evidence-pub.pem")
+    assert answer.content.startswith(b"-----BEGIN PUBLIC KEY")
+    assert answer.headers["content-disposition"] == 'attachment; filename="evidence-pub.pem"'
+
+
+def test_the_reference_is_marked_in_the_portals_own_text(desk: RunningDesk) -> None:
+    assert "Claim number <mark>AUR-4471902</mark> has been assigned." in get(desk, f"/claims/{FILED}").text
+
+
+def test_a_claim_says_what_was_erased_removed_and_is_held(desk: RunningDesk) -> None:
+    text = get(desk, f"/claims/{KEPT}").text
+    for part in ("data of this claim was erased", "customer asked for it", "claim is over", "under legal hold"):
+        assert part in text
+    assert text.count('<p class="note held">') == 3  # of the two holds only the one that is not lifted
+    for path in (f"/e/{KEPT}/{'ab' * 32}", f"/e/{KEPT}/{'ab' * 32}.zip"):
+        assert "it was removed on 2026-03-02" in get(desk, path, 410).text
 
 
 def test_a_stopped_claim_says_what_to_do(desk: RunningDesk) -> None:

@@ -5,10 +5,8 @@ Over real HTTP, with the page rendered. The goal: a look-up in under 50 ms at a 
 
 from __future__ import annotations
 
-import socket
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +14,16 @@ from pathlib import Path
 
 import psycopg
 import requests
-import uvicorn
 
 from oem_submissions.cli.desk import desk_app
+from oem_submissions.desk.serving import with_access
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.bench.report import Figures
+from oem_submissions_tests.desk.access import listening, loopback_access
 from oem_submissions_tests.many_claims import EVENTS, fill
 
 TITLE = "The desk's answers with many claims in the ledger (milliseconds, HTTP and page included)"
@@ -90,20 +89,8 @@ def _desk(claims: int) -> Iterator[str]:
                 fill(connection, claims)
             settings = read_settings({"OEM_SUBMISSIONS_HOME": folder})
             app = desk_app(Ledger(engine), DirectoryStore(Path(folder) / "evidence"), settings)
-            with _listening(uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))) as url:
+            with listening(with_access(app, loopback_access())) as url:
                 yield url
         finally:
             engine.dispose()
             postgres.stop()
-
-
-@contextmanager
-def _listening(server: uvicorn.Server) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
