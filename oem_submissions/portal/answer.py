@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ from oem_submissions.portal.locators import is_busy, is_leaving, look_up
 from oem_submissions.portal.references import Anchored, Still
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import scrubbed
-from oem_submissions.portal.standing import inked, written
+from oem_submissions.portal.standing import Standing, inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
 
 log = logging.getLogger(__name__)
@@ -216,7 +216,7 @@ class Asker:
                 self._page = opened[-1]
                 return self._page.main_frame
 
-    def _photograph(self) -> Artifact | None:
+    def _photograph(self, meanwhile: Callable[[], None] | None = None) -> Artifact | None:
         """The page after the click; None when there is no picture worth anything."""
         try:
             self._walk.learn_cookies()
@@ -224,7 +224,7 @@ class Asker:
             self.text = visible_text(self._page)
             frame = self._ready.frame
             known = forms.known_handles(frame, self._ready.form) if self._page is self._walk.page else []
-            shot = self._walk.photograph(POST_CONFIRM, {frame: known}, self._page)
+            shot = self._walk.photograph(POST_CONFIRM, {frame: known}, self._page, meanwhile)
         except (CaptureFailed, PlaywrightError):
             return None
         if shot.data == self._ready.before:
@@ -261,13 +261,14 @@ class Asker:
                 return said
             self._walk.begin("post-shot")
             before, still = self._reading(), self._still()
-            shot = self._photograph()
+            pictured: list[Standing] = []
+            shot = self._photograph(lambda: pictured.extend(self._places()))  # noqa: B023 - called before it returns
             self._walk.begin("reference")
             same = before is not None and before == self._reading() and before.verdict == verdict
             if before is not None and same and still is not None and still.is_so():
                 if shot is not None:
                     self._take_extras()
-                return self._dialog() or self._judge(before, shot)
+                return self._dialog() or self._judge(before, shot, pictured)
         what = "The page said that the claim was taken, and did not stay so while it was read and photographed."
         return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
 
@@ -294,7 +295,12 @@ class Asker:
                 return None
             raise
 
-    def _judge(self, page: _Reading, shot: Artifact | None) -> Outcome:
+    def _places(self) -> list[Standing]:
+        """Where the reference stands now."""
+        scope, rule = self._scope(), self._ready.form.confirmation.reference
+        return [references.anchored(scope, rule).place] if scope is not None else []
+
+    def _judge(self, page: _Reading, shot: Artifact | None, pictured: Sequence[Standing]) -> Outcome:
         rule = self._ready.form.confirmation.reference
         if isinstance(page.verdict, AcceptedForLater):
             if page.place.times:
@@ -305,12 +311,12 @@ class Asker:
         found = references.decide(rule, page.place, self._ready.seen, self._adapter.reference_is_plausible)
         if isinstance(found, Unknown):
             return found
-        if why := self._worthless(found, page, shot):
+        if why := self._worthless(found, page, shot, pictured):
             what = f"The picture or text of the page that shows {found.value} is worthless: {why}."
             return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
         return self._second_oracle(found)
 
-    def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None) -> str:
+    def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None, pictured: Sequence[Standing]) -> str:
         """What the evidence after the click does not show; empty when it shows all that it should."""
         if shot is None:
             return "there is no picture, or it shows what stood there before the click"
@@ -318,8 +324,8 @@ class Asker:
             return "its text does not hold the number"
         if page.busy:
             return "the page was still busy"
-        letters = written(found.value, page.place.place)
-        if letters is None or not inked(letters, shot.data):
+        letters = [written(found.value, place) for place in pictured]
+        if not letters or any(those is None or not inked(those, shot.data) for those in letters):
             return "the picture does not show the number"
         return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,19 +67,26 @@ class CaptureFailed(Exception):
 
 
 def picture(
-    page: Page, name: str, shown: dict[Frame, list[ElementHandle]] | None = None, scrubber: Scrubber | None = None
+    page: Page,
+    name: str,
+    shown: dict[Frame, list[ElementHandle]] | None = None,
+    scrubber: Scrubber | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Artifact:
     """A lossless picture of the whole page, of a higher one its first 16,000 pixels.
 
     Every filled control that is not among `shown` is hidden *and* masked.
 
     What the scrubber knows stands nowhere in it: in texts there are blocks instead, a shown control that holds it is
-    masked. Raises `CaptureFailed` when one of them may show, or when the picture is blank.
+    masked. `meanwhile` sees the page as the picture does: blocks may be wider than what they hide, and move the rest.
+    Raises `CaptureFailed` when one of them may show, or when the picture is blank.
     """
     scrubber = scrubber or Scrubber(Needles())
     frames = [frame for frame in page.frames if not frame.is_detached()]
     try:
         with veil.veiled(frames, scrubber):
+            if meanwhile is not None:
+                meanwhile()
             data, boxes = _photograph(page, frames, _harmless(shown or {}, scrubber))
     except veil.Unveiled as error:
         raise CaptureFailed(f"{error}, so no picture was kept.") from error

@@ -32,8 +32,16 @@ _SOURCE = """(most) => {
 }"""
 _OBSERVE = """(element) => {
   const changes = Object.assign([], {of: element});
-  const everything = {subtree: true, childList: true, characterData: true, attributes: true};
-  new MutationObserver(seen => changes.push(...seen.slice(0, 1 - changes.length))).observe(element, everything);
+  const everything = {subtree: true, childList: true, characterData: true, attributes: true,
+                      characterDataOldValue: true, attributeOldValue: true};
+  const veils = ({type, target, oldValue, attributeName: name}) => {
+    if (type === "childList") return false;
+    if (name && name.startsWith("data-oem-submissions-")) return true;
+    const was = [...oldValue ?? ""], is = [...(name ? target.getAttribute(name) : target.data) ?? ""];
+    return was.length === is.length && was.every((one, at) => one === is[at] || one === "█" || is[at] === "█");
+  };
+  const note = seen => changes.push(...seen.filter(change => !veils(change)).slice(0, 1 - changes.length));
+  new MutationObserver(note).observe(element, everything);
   return changes;
 }"""
 _SAME = """(one, [other]) => (one.contains(other) || other.contains(one)) && one.innerText === other.innerText"""
@@ -84,7 +92,10 @@ def numbers_on(page: Page, pattern: str) -> set[str]:
 
 
 class Still:
-    """Whether the element of the reference stays as it is from now on: one that is drawn anew shows two numbers."""
+    """Whether the element of the reference stays as it is from now on: one that is drawn anew shows two numbers.
+
+    What `veil` does for a picture, blocks in the place of letters and back, is no change.
+    """
 
     def __init__(self, scope: Frame, rule: ReferenceRule) -> None:
         handles = look_up(scope, rule.find).first.element_handles()

@@ -39,6 +39,7 @@ from oem_submissions.portal.scrubbing import Scrubber, clean_logs, leaves_clean,
 from oem_submissions.portal.signin import sign_in
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.socks import origin_of
+from oem_submissions.portal.standing import Character
 from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
 from oem_submissions.ports import Account, Control, Prepared, Submission
@@ -121,9 +122,10 @@ class BrowserSession:
         walk.begin("pre-shot")
         walk.learn_cookies()
         url = walk.page.url
-        shot = self._pre_shot(walk, filled)
+        places: dict[str, list[Character]] = {}
+        shot = self._pre_shot(walk, filled, lambda: places.update(worth.places(form, filled, submission)))
         text = worth.text_before(walk, form, filled)
-        worth.require_worth(walk, form, filled, submission, shot, url)
+        worth.require_worth(walk, form, filled, places, shot, url)
         forms.note_numbers(walk, form, filled)
         seen = frozenset(filled.numbers | matches(form.confirmation.reference.pattern, text) | self._given)
         walk.check_dialogs()
@@ -158,9 +160,10 @@ class BrowserSession:
     def _values(self, form: Form, submission: Submission) -> dict[str, str]:
         return form_values(self._adapter, self._pack, form, submission)
 
-    def _pre_shot(self, walk: Walk, filled: forms.Filled) -> Artifact:
+    @staticmethod
+    def _pre_shot(walk: Walk, filled: forms.Filled, meanwhile: Callable[[], None]) -> Artifact:
         try:
-            return walk.photograph(PRE_SUBMIT, {filled.frame: filled.shown})
+            return walk.photograph(PRE_SUBMIT, {filled.frame: filled.shown}, meanwhile=meanwhile)
         except CaptureFailed as error:
             raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, str(error).rstrip(".")) from error
 

@@ -22,6 +22,8 @@ LEAST_HEIGHT, LEAST_WIDTH = 6.0, 1.0
 """Pixels of a character that a person can read."""
 GAP = 0.3
 """Of a character's height that the next one may be away, or overlap it, and still belong to the same word."""
+SPACE = 0.1
+"""The same where white space stands between them: a person sees it, unless a style makes it too small."""
 CONTRAST = 24
 """Levels of grey, of 256, between a character and what it stands on."""
 _READ = """(element, most) => {
@@ -33,7 +35,7 @@ _READ = """(element, most) => {
   const here = element.getBoundingClientRect(), range = document.createRange(), characters = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   const seen = {opacityProperty: true, visibilityProperty: true, contentVisibilityAuto: true};
-  let read = 0, whole = true;
+  let read = 0, whole = true, spaced = false;
   for (let node = walker.nextNode(); node && whole; node = walker.nextNode()) {
     const parent = node.parentElement;
     read += node.data.length;
@@ -45,9 +47,10 @@ _READ = """(element, most) => {
       const character = String.fromCodePoint(node.data.codePointAt(at));
       range.setStart(node, at);
       range.setEnd(node, at += character.length);
-      if (/\\s/.test(character)) continue;
+      if (/\\s/.test(character)) { spaced = true; continue; }
       const box = range.getBoundingClientRect();
-      characters.push([character, inside, box.x - here.x, box.y - here.y, box.width, box.height]);
+      characters.push([character, inside, box.x - here.x, box.y - here.y, box.width, box.height, spaced]);
+      spaced = false;
     }
   }
   const added = [root, ...root.querySelectorAll("*")].slice(0, most).some(each => ["::before", "::after"].some(part => {
@@ -69,6 +72,8 @@ class Character:
     y: float
     width: float
     height: float
+    spaced: bool = False
+    """Whether white space stands before it."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ def standing(element: ElementHandle) -> Standing:
     across, down = frame.page.evaluate("() => [scrollX, scrollY]")
     left, top = box["x"] + across, box["y"] + down
     characters = tuple(
-        Character(text, inside, left + x, top + y, width, height)
-        for text, inside, x, y, width, height in read["characters"]
+        Character(text, inside, left + x, top + y, width, height, spaced)
+        for text, inside, x, y, width, height, spaced in read["characters"]
     )
     return Standing(read["text"], characters, read["whole"], read["added"])
 
@@ -108,7 +113,7 @@ def written(word: str, standing: Standing) -> tuple[Character, ...] | None:
     if not standing.whole or standing.added:
         return None
     spelled = [(letter, character) for character in standing.characters for letter in _letters(character.text)]
-    text, wanted = "".join(letter for letter, _ in spelled), "".join(_letters(word))
+    text, wanted = "".join(letter for letter, _ in spelled), "".join(_letters("".join(word.split())))
     starts = [at for at in range(len(text)) if text.startswith(wanted, at)] if wanted else []
     for start in starts:
         end = start + len(wanted)
@@ -130,7 +135,8 @@ def _reads_as_one(found: Sequence[Character]) -> bool:
 
 def _belongs(character: Character, word: Sequence[Character]) -> bool:
     """Whether a reader would take it for a part of the word."""
-    return character.text.isalnum() and (_touches(character, word[0]) or _touches(word[-1], character))
+    before, after = (SPACE if second.spaced else GAP for second in (word[0], character))
+    return character.text.isalnum() and (_touches(character, word[0], before) or _touches(word[-1], character, after))
 
 
 def _readable(character: Character) -> bool:
@@ -145,10 +151,10 @@ def _goes_on(one: Character, other: Character) -> bool:
     return _touches(one, other)
 
 
-def _touches(one: Character, other: Character) -> bool:
+def _touches(one: Character, other: Character, most: float = GAP) -> bool:
     same_line = abs(one.y + one.height / 2 - other.y - other.height / 2) < 0.5 * min(one.height, other.height)
     gap = other.x - (one.x + one.width)
-    return same_line and abs(gap) <= GAP * max(one.height, other.height) and other.x > one.x
+    return same_line and abs(gap) <= most * max(one.height, other.height) and other.x > one.x
 
 
 def inked(characters: Sequence[Character], picture: bytes) -> bool:

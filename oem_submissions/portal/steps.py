@@ -6,7 +6,7 @@ It knows the pack's texts for log-in, maintenance and ended sessions. Filling, g
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -231,9 +231,13 @@ class Walk:
         return found
 
     def photograph(
-        self, name: str, shown: dict[Frame, list[ElementHandle]] | None = None, page: Page | None = None
+        self,
+        name: str,
+        shown: dict[Frame, list[ElementHandle]] | None = None,
+        page: Page | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Artifact:
-        """The page, or the one that is given, without what the session has to hide.
+        """The page, or the one that is given, without what the session has to hide; `meanwhile` as `picture` says.
 
         Raises `CaptureFailed`: always for a page that asks for log-in, whatever else is on it.
         """
@@ -241,7 +245,7 @@ class Walk:
         asked = (login.password, login.totp.find if login.totp else None)
         if any(where is not None and is_visible(page.main_frame, where) for where in asked):
             raise CaptureFailed("A page that asks for log-in is not photographed.")
-        return picture(page, name, shown, self.scrubber)
+        return picture(page, name, shown, self.scrubber, meanwhile)
 
     def learn_cookies(self) -> None:
         """What the portal tells us apart by is secret: cookies that no script may read, or that were made by chance."""

@@ -5,7 +5,7 @@ What the answer must show stands in `answer`. That pictures are not blank is dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from playwright.sync_api import ElementHandle
 
@@ -42,8 +42,13 @@ def text_before(walk: Walk, form: Form, filled: Filled) -> str:
     return limit("\n".join([*shown, visible_text(walk.page)]))
 
 
-def require_worth(walk: Walk, form: Form, filled: Filled, submission: Submission, shot: Artifact, url: str) -> None:
-    """Raises `StepFailed` (PRE_EVIDENCE_MISSING) when the picture, taken at `url`, is not that of this filled form."""
+def require_worth(
+    walk: Walk, form: Form, filled: Filled, places: Mapping[str, Sequence[Character]], shot: Artifact, url: str
+) -> None:
+    """Raises `StepFailed` (PRE_EVIDENCE_MISSING) when the picture, taken at `url`, is not that of this filled form.
+
+    `places` is what `places()` said while the picture was taken.
+    """
     last = form.pages[-1]
     trouble = ""
     if walk.page.url != url:
@@ -53,12 +58,17 @@ def require_worth(walk: Walk, form: Form, filled: Filled, submission: Submission
     elif is_busy(filled.frame):
         trouble = "the page was still busy when it was photographed"
     else:
-        for name, handle in _identifying(form, filled, submission).items():
-            if not inked(_inside(handle), shot.data):
+        for name, place in places.items():
+            if not inked(place, shot.data):
                 trouble = f"the picture of the filled form does not show the field '{name}'"
                 break
     if trouble:
         raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, trouble)
+
+
+def places(form: Form, filled: Filled, submission: Submission) -> dict[str, list[Character]]:
+    """Where the page shows what makes this claim this one, by the field's name."""
+    return {name: _inside(handle) for name, handle in _identifying(form, filled, submission).items()}
 
 
 def _identifying(form: Form, filled: Filled, submission: Submission) -> Mapping[str, ElementHandle]:

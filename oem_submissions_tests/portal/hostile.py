@@ -15,16 +15,20 @@ from typing import Any
 from hypothesis import strategies as st
 from playwright.sync_api import Browser
 
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Outcome, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.schema import Form
+from oem_submissions.portal.scrubbing import Scrubber
 from oem_submissions.portal.steps import Limits, Walk, close
 from oem_submissions_tests.portal.parts import SELECTORS
 
 LIMITS = Limits(page_seconds=5, action_seconds=2, sent_seconds=1, answer_seconds=3, silence_seconds=30)
+CUSTOMER = "Marguerite Wolfeschlegelsteinhausenbergerdorff"
+"""Whom the claim names: hidden in pictures, by blocks that are wider than she is."""
 SEEN = "WC-2026-000007"
 """Stood on the form before the click."""
 FORM = Form.model_validate(
@@ -77,6 +81,7 @@ Show = Callable[[str, str], Shown]
 PLAIN: dict[str, Show] = {
     "as it is": lambda n, _: Shown(n, n, True),
     "in bold, with words": lambda n, _: Shown(f"<b>{n}</b> (please keep it)", n, True),
+    "in a sentence": lambda n, _: Shown(f"Your number is {n} from today", n, True),
     "in spans": lambda n, _: Shown("".join(f"<span>{c}</span>" for c in n), n, True),
     "full width": lambda n, _: Shown(_wide(n), n, True),
     "spaced": lambda n, _: Shown(f"<i style='letter-spacing:.1em'>&nbsp;{n}&nbsp;</i>", n, True),
@@ -105,6 +110,7 @@ LYING: dict[str, Show] = {
     "turned by style": lambda n, _: Shown(f"<span style='unicode-bidi:bidi-override;direction:rtl'>{n}</span>", None),
     "mirrored": lambda n, _: Shown(f"<span style='display:inline-block;transform:scaleX(-1)'>{n}</span>", None),
     "a part of more": lambda n, _: Shown(f"{n}-01", None),
+    "a space that nobody sees": lambda n, _: Shown(f"7<span style='font-size:0'> </span>{n}", None),
     "more before": lambda n, _: Shown(f"X/{n}", None),
     "digits by style after": lambda n, _: Shown(f"<style>.a::after{{content:'9'}}</style><b class=a>{n}</b>", None),
     "digits by style inside": lambda n, _: Shown(
@@ -324,7 +330,9 @@ class Clicker:
             context = self._browser.new_context(viewport={"width": 1000, "height": 700})
             self._gate.install(context, None)
             pack = load_pack(SELECTORS, "aurora")
-            self._walk = Walk(context, context.new_page(), pack, "10234", self._limits, {})
+            scrubber = Scrubber(Needles())
+            scrubber.begin_claim([("customer_name", CUSTOMER)], [], ["10234"])
+            self._walk = Walk(context, context.new_page(), pack, "10234", self._limits, {}, scrubber)
         walk = self._walk
         self._gate.close()
         walk.page.goto(f"{self._portal.url}/form/{number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
-from oem_submissions.domain.evidence import PICTURE_HEIGHT, POST_CONFIRM
+from oem_submissions.domain.evidence import (
+    PERSONAL_PAGE,
+    PICTURE_HEIGHT,
+    POST_CONFIRM,
+    POST_CONFIRM_ARIA,
+    POST_CONFIRM_MHTML,
+)
 from oem_submissions.domain.outcomes import Filed, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions_tests.portal.hostile import (
+    CUSTOMER,
     ENDLESS,
     HIGH,
     LIMITS,
@@ -23,6 +31,7 @@ from oem_submissions_tests.portal.hostile import (
     Clicker,
     HostilePage,
     HostilePortal,
+    Shown,
     hidden,
     hostile_pages,
     hostile_portal,
@@ -72,7 +81,16 @@ def test_a_number_that_is_plain_to_see_is_captured(clicker: Clicker, how: str) -
 
 
 @pytest.mark.parametrize(
-    "how", ["arabic digit after", "zero width after", "turned by style", "digits by style inside", "covered", "two"]
+    "how",
+    [
+        "arabic digit after",
+        "zero width after",
+        "a space that nobody sees",
+        "turned by style",
+        "digits by style inside",
+        "covered",
+        "two",
+    ],
 )
 def test_a_number_that_is_not_what_it_seems_is_not_captured(clicker: Clicker, how: str) -> None:
     check(clicker, page(NUMBER, OTHER, LYING[how]))
@@ -99,6 +117,24 @@ def test_a_page_that_never_ends_is_closed_and_the_outcome_is_unknown(
     assert isinstance(outcome, Unknown)
     assert outcome.reason is ReasonCode.OUTCOME_UNKNOWN
     assert "did not react" in outcome.text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Thank you, {name}. Your number is {number}.",
+        "<p title='{name}'>{number}</p><p>for {name}</p>",
+        "<div style='width:60em'>{name} {name} {name} {name} {name} {name} {name} {name} {number}</div>",
+    ],
+)
+def test_a_number_beside_a_name_is_captured_and_the_name_is_not(clicker: Clicker, told: str) -> None:
+    html = told.format(name=CUSTOMER, number=NUMBER)
+    answer = clicker.click(page(NUMBER, OTHER, lambda number, _: Shown(html, number, True)).html)
+    assert isinstance(answer.outcome, Filed), answer.outcome
+    assert answer.outcome.reference.value == NUMBER
+    pieces = {piece.name: piece.data for piece in answer.artifacts}
+    assert CUSTOMER.encode() in gzip.decompress(pieces[PERSONAL_PAGE])
+    assert CUSTOMER.encode() not in gzip.decompress(pieces[POST_CONFIRM_MHTML]) + pieces[POST_CONFIRM_ARIA]
 
 
 def test_of_a_page_that_is_too_high_for_a_picture_its_beginning_is_kept(clicker: Clicker) -> None:
