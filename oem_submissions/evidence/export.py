@@ -40,7 +40,7 @@ class ExportedHead:
     response: bytes | None
     """Its time-stamp."""
     certificates: bytes | None
-    """PEM, where the time-stamp leads."""
+    """PEM, where the time-stamp leads; None when nobody here knows."""
 
 
 def write_export(
@@ -53,14 +53,15 @@ def write_export(
     pems: dict[str, str] = {}
     rows = [_write_claim(folder, claim, keys, pems) for claim in claims]
     (folder / "checkpoint.txt").write_text(head.note, encoding="utf-8")
-    if head.response is not None and head.certificates is not None:
+    if head.response is not None:
         (folder / "checkpoint.tsr").write_bytes(head.response)
+    if head.response is not None and head.certificates is not None:
         (folder / "tsa-ca.pem").write_bytes(head.certificates)
     text, ((_, signature), *_) = parted(head.note)
     readme = _environment().get_template("export.txt.j2").render(
         at=at, claims=rows, head=claimed(head.note), head_key=_key(text.encode(), signature[4:], keys, pems),
         keys=[(name, fingerprint(keys.pem(found) or b"")) for found, name in pems.items()],
-        leaf_format=LEAF_FORMAT, stamped=(folder / "checkpoint.tsr").exists(),
+        leaf_format=LEAF_FORMAT, stamped=head.response is not None, with_ca=head.certificates is not None,
     )  # fmt: skip
     for found, name in pems.items():
         (folder / name).write_bytes(keys.pem(found) or b"")

@@ -7,6 +7,7 @@ was replaced.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from oem_submissions.domain.checkpoints import fingerprint
 from oem_submissions.evidence.keyfiles import key_file
 from oem_submissions.ports import SigningUnavailable
 
+_log = logging.getLogger(__name__)
 PUBLIC_KEYS = "*.pub.pem"
 _ECDSA = ec.ECDSA(SHA256())
 
@@ -60,7 +62,10 @@ class LocalSigner:
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise SigningUnavailable(f"The key {self._path} is not of the curve P-256: move it away.")
-        keep_public_key(self._path.parent, _pem(key.public_key()))
+        try:
+            keep_public_key(self._path.parent, _pem(key.public_key()))
+        except SigningUnavailable as error:  # a folder of secrets that only its operator writes to
+            _log.warning("Before this key is replaced, keep its public half beside the new one as .pub.pem: %s", error)
         return key
 
 
@@ -149,11 +154,8 @@ class TrustedKeys:
 def keep_public_key(folder: Path, pem: bytes) -> None:
     """Remember a public key that signs here. Raises `SigningUnavailable`."""
     path = folder / f"{fingerprint(pem)[:16]}.pub.pem"
-    try:
-        if not path.exists():
-            key_file(path, lambda: pem)
-    except OSError as error:
-        raise SigningUnavailable(f"The public key can't be kept in {folder}: {error.strerror or error}.") from error
+    if not path.exists():
+        key_file(path, lambda: pem)
 
 
 def public_key(pem: bytes) -> bytes:
