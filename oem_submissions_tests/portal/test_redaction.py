@@ -93,11 +93,25 @@ def test_a_picture_shows_blocks_for_what_is_hidden_and_the_reference_beside_it(p
     assert REFERENCE in page.inner_text("body")
 
 
-def test_what_style_sheets_say_is_hidden_too(page: Page) -> None:
-    page.set_content("<style>p::before { content: 'Pat O\\27 Doe' }</style><p>, thank you</p>")
+DRAWN = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ctext y='20'%3EPat O%27Doe%3C/text%3E%3C/svg%3E"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "hiding"),
+    [
+        ("<style>p::before { content: 'Pat O\\27 Doe' }</style><p>, thank you</p>", "p::before"),
+        (f'<style>p::before {{ content: attr(data-who) }}</style><p data-who="{CUSTOMER}">!</p>', "p::before"),
+        (f'<p>Signed</p><img src="{DRAWN}">', "img"),
+        (f"<p>Signed</p><div style='height: 40px; background: url(\"{DRAWN.replace(chr(39), '%27')}\")'></div>", "div"),
+    ],
+)
+def test_what_is_drawn_and_not_written_is_hidden_too(page: Page, content: str, hiding: str) -> None:
+    page.set_content(content)
     shown = picture(page, "x.webp").data
     hidden = picture(page, "x.webp", scrubber=scrubber()).data
-    page.add_style_tag(content="p::before { visibility: hidden }")
+    page.add_style_tag(content=f"{hiding} {{ visibility: hidden }}")
     assert shown != hidden == picture(page, "x.webp").data
 
 
