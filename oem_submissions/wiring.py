@@ -84,9 +84,12 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
 
 
 def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secrets | None = None) -> BrowserRuntime:
-    """The portals of all OEMs behind one browser; the run's id goes with every line that it logs."""
+    """The portals of all OEMs behind one browser; the run's id goes with every line that it logs.
+
+    Without secrets, to look at pages or packs, no key is made for what is read back.
+    """
     extra = {"run_id": run_id} if run_id else {}
-    key = readback_key(settings, secrets or EnvironmentSecrets())
+    key = readback_key(settings, secrets) if secrets is not None else None
     return BrowserRuntime(
         adapter,
         settings.selectors,

@@ -5,7 +5,8 @@ places go back in. Blocks as long as the text stand there meanwhile, so that wha
 stays readable: hiding the whole element would hide the reference of every page that says "Thank you, Pat O'Doe. Your
 claim number is …". Controls that are filled in are `capture`'s.
 
-A closed shadow tree, a canvas and a picture can't be read, and so can't be searched.
+Pictures can't be read: one whose address or data holds a value is hidden whole. A closed shadow tree and a canvas can't
+be searched at all.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MOST_TEXT = 4_000_000
 """Characters of a frame that are searched; a page with more is not photographed."""
 
 _COLLECT = """() => {
-  const found = {texts: [], attributes: [], generated: [], hidden: [], changed: []};
+  const found = {texts: [], attributes: [], generated: [], pictures: [], hidden: [], changed: []};
   const silent = ["SCRIPT", "STYLE", "NOSCRIPT", "TEXTAREA", "TITLE"];
   const buttons = ["button", "submit", "reset"];
   const look = root => {
@@ -43,7 +44,13 @@ _COLLECT = """() => {
       if (node.nodeName === "INPUT" && node.type === "hidden" && node.value) found.hidden.push(node.value);
       for (const part of ["::before", "::after"]) {
         const content = getComputedStyle(node, part).content;
-        if (content !== "none" && content !== "normal" && content !== '""') found.generated.push([node, content]);
+        if (["none", "normal", '""'].includes(content)) continue;
+        const drawn = content.includes("attr(") ? [...node.attributes].map(each => each.value) : [];
+        found.generated.push([node, [content, ...drawn].join(" ")]);
+      }
+      for (const name of ["src", "srcset", "poster", "data", "href", "xlink:href", "style"]) {
+        const address = node.nodeName === "A" ? null : node.getAttribute(name);
+        if (address && address.length < 500000) found.pictures.push([node, address]);
       }
       if (node.shadowRoot) look(node.shadowRoot);
     }
@@ -54,10 +61,15 @@ _COLLECT = """() => {
 _READ = """found => ({
   texts: found.texts.map(node => node.data),
   attributes: found.attributes.map(([node, name]) => node.getAttribute(name)),
-  generated: found.generated.map(([, content]) => content), hidden: found.hidden,
+  generated: found.generated.map(([, content]) => content),
+  pictures: found.pictures.map(([, address]) => address),
+  hidden: found.hidden,
 })"""
 MARK = "data-oem-submissions-veiled"
-STYLE = f"[{MARK}]::before, [{MARK}]::after {{ visibility: hidden !important }}"
+STYLE = (
+    f"[{MARK}=generated]::before, [{MARK}=generated]::after, [{MARK}=picture], [{MARK}=picture] *"
+    " { visibility: hidden !important }"
+)
 _HIDE = f"""(found, todo) => {{
   for (const [at, text] of todo.texts) {{
     const node = found.texts[at];
@@ -69,14 +81,15 @@ _HIDE = f"""(found, todo) => {{
     found.changed.push([node, node.getAttribute(name), text, name]);
     node.setAttribute(name, text);
   }}
-  for (const at of todo.generated) found.generated[at][0].setAttribute("{MARK}", "");
+  for (const at of todo.generated) found.generated[at][0].setAttribute("{MARK}", "generated");
+  for (const at of todo.pictures) found.pictures[at][0].setAttribute("{MARK}", "picture");
 }}"""
 _SHOW = f"""found => {{
   for (const [node, before, after, name] of found.changed) {{
     if (name) {{ if (node.getAttribute(name) === after) node.setAttribute(name, before); }}
     else if (node.data === after) node.data = before;
   }}
-  for (const [node] of found.generated) node.removeAttribute("{MARK}");
+  for (const [node] of [...found.generated, ...found.pictures]) node.removeAttribute("{MARK}");
 }}"""
 
 
@@ -125,12 +138,16 @@ def _show(handle: JSHandle) -> None:
 
 
 def _todo(found: dict[str, Any], scrubber: Scrubber, *, again: bool = False) -> dict[str, list[Any]]:
-    """What is to be replaced by what, by its number. `again`: what CSS generates is hidden by style, and stays."""
-    generated = [] if again else [at for at, text in enumerate(found["generated"]) if scrubber.spans(text)]
+    """What is to be replaced by what, by its number. `again`: what is hidden by style stays there."""
+
+    def hidden(what: str) -> list[int]:
+        return [] if again else [at for at, text in enumerate(found[what]) if scrubber.spans(text)]
+
     return {
         "texts": _blocked(found["texts"], scrubber),
         "attributes": [(at, text) for at, old in enumerate(found["attributes"]) if (text := _block(old, scrubber))],
-        "generated": generated,
+        "generated": hidden("generated"),
+        "pictures": hidden("pictures"),
     }
 
 

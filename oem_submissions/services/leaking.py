@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from oem_submissions.domain.evidence import PERSONAL, PERSONAL_READBACK, READBACK, Artifact, BundleFacts
 from oem_submissions.domain.failures import SubmissionError
+from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.needles import Kind, Leak, Needles
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import KeptArtifact
@@ -54,7 +55,8 @@ def personal_needles(
 ) -> Needles:
     """The personal values that were filled in, as they were put aside; none when they were erased since.
 
-    What the bundle says in the clear by right (public fields, the natural key) is no leak where it stands again.
+    Raises `SubmissionError` when they are not what was put aside: then nothing can be checked against them. What the
+    bundle says in the clear by right (public fields, the natural key) is no leak where it stands again.
     """
     public = [facts.natural_key, facts.claim_id, facts.dealer, facts.reference or ""]
     public += [value for _, value in _values(pieces.get(READBACK, b""))]
@@ -62,9 +64,13 @@ def personal_needles(
     for apart in kept:
         if apart.name == PERSONAL_READBACK:
             try:
-                found += _values(evidence.get(apart.key))
+                data = evidence.get(apart.key)
             except EvidenceMissing:  # erased on purpose, or lost: then nothing of it can be told apart any more
                 continue
+            if sha256_hex(data) != apart.sha256:
+                text = f"{apart.name} of claim {apart.claim_id} was changed after it was kept."
+                raise SubmissionError(ReasonCode.POST_EVIDENCE_MISSING, text, "seal")
+            found += _values(data)
     return Needles.of(Kind.PERSONAL, found).beside(public)
 
 

@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from oem_submissions.domain.claims import ClaimModel
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST
+from oem_submissions.domain.evidence import (
+    PERSONAL,
+    POST_CONFIRM,
+    POST_CONFIRM_ARIA,
+    POST_CONFIRM_MHTML,
+    PRE_SUBMIT,
+    READBACK,
+    REQUEST,
+)
 from oem_submissions.domain.outcomes import Filed, Pending, Refused, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.runtime import BrowserRuntime
@@ -56,14 +64,15 @@ def test_aurora_files_a_warranty_claim_with_evidence(chromium: BrowserRuntime, s
     assert answer.wire.response_date is not None
     assert (answer.wire.body_bytes or 0) > sum(map(len, FILES.values()))
     artifacts = {artifact.name: artifact for artifact in (*ready.artifacts, *answer.artifacts)}
-    assert set(artifacts) == {PRE_SUBMIT, READBACK, POST_CONFIRM, REQUEST}
+    captured = {PRE_SUBMIT, READBACK, POST_CONFIRM, REQUEST, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA}
+    assert set(artifacts) == captured | PERSONAL
     for name in (PRE_SUBMIT, POST_CONFIRM):
         assert Image.open(io.BytesIO(artifacts[name].data)).size[0] == 1280
     assert "RO-1" in ready.text
     assert filing["reference"] in answer.text
     fields = {item["name"]: item for item in json.loads(artifacts[READBACK].data)["fields"]}
     assert fields["vin"]["value"] == vin(1)
-    assert fields["complaint"]["value"] == {"redacted": True}
+    assert (fields["complaint"]["value"]["redacted"], len(fields["complaint"]["value"]["hmac"])) == ("pii", 64)
     assert all(item.equal for item in ready.readback)
     assert "cookie" not in artifacts[REQUEST].data.decode().lower()
 

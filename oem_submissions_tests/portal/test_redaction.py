@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from oem_submissions.portal import archive, aria, readback
 from oem_submissions.portal.capture import CaptureFailed, picture
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.scrubbing import Scrubber, scrubbed
+from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions.simulator.server import Simulator
+from oem_submissions.wiring import readback_key
 from oem_submissions_tests.portal.parts import delivery, file_claim, prepare, session, warranty
 
 PASSWORD, CUSTOMER = "secret-pw-7", "Pat O'Doe"
@@ -90,11 +93,25 @@ def test_a_picture_shows_blocks_for_what_is_hidden_and_the_reference_beside_it(p
     assert REFERENCE in page.inner_text("body")
 
 
-def test_what_style_sheets_say_is_hidden_too(page: Page) -> None:
-    page.set_content("<style>p::before { content: 'Pat O\\27 Doe' }</style><p>, thank you</p>")
+DRAWN = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Ctext y='20'%3EPat O%27Doe%3C/text%3E%3C/svg%3E"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "hiding"),
+    [
+        ("<style>p::before { content: 'Pat O\\27 Doe' }</style><p>, thank you</p>", "p::before"),
+        (f'<style>p::before {{ content: attr(data-who) }}</style><p data-who="{CUSTOMER}">!</p>', "p::before"),
+        (f'<p>Signed</p><img src="{DRAWN}">', "img"),
+        (f"<p>Signed</p><div style='height: 40px; background: url(\"{DRAWN.replace(chr(39), '%27')}\")'></div>", "div"),
+    ],
+)
+def test_what_is_drawn_and_not_written_is_hidden_too(page: Page, content: str, hiding: str) -> None:
+    page.set_content(content)
     shown = picture(page, "x.webp").data
     hidden = picture(page, "x.webp", scrubber=scrubber()).data
-    page.add_style_tag(content="p::before { visibility: hidden }")
+    page.add_style_tag(content=f"{hiding} {{ visibility: hidden }}")
     assert shown != hidden == picture(page, "x.webp").data
 
 
@@ -257,6 +274,17 @@ def test_equal_personal_values_are_provably_equal_and_nothing_else_is() -> None:
     others = [fingerprint("customer", "Pat Odoe"), fingerprint("lender", CUSTOMER)]
     others.append(fingerprint("customer", CUSTOMER, b"other tenant"))
     assert len({first["hmac"], *(other["hmac"] for other in others)}) == 4
+
+
+def test_the_key_is_the_tenants_secret_or_this_machines_own_and_stays(tmp_path: Path) -> None:
+    settings = replace(read_settings({}), home=tmp_path)
+    secret = EnvironmentSecrets({"OEM_SUBMISSIONS_SECRET_EVIDENCE_HMAC_KEY": "tenant"})
+    assert readback_key(settings, secret) == b"tenant"
+    assert list(tmp_path.iterdir()) == []
+    own = readback_key(settings, EnvironmentSecrets({}))
+    assert len(own) == 32
+    assert readback_key(settings, EnvironmentSecrets({})) == own
+    assert (tmp_path / "keys" / "readback-hmac.key").stat().st_mode & 0o777 == 0o600
 
 
 # --- texts ---

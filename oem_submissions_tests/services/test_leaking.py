@@ -25,7 +25,7 @@ from oem_submissions.domain.states import State
 from oem_submissions.evidence.leaks import leaks
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ports import Prepared, Submission
+from oem_submissions.ports import EvidenceErased, Prepared, Submission
 from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.seal import Unsealed, seal_claims
 from oem_submissions.settings import EnvironmentSecrets
@@ -139,6 +139,26 @@ def test_a_bundle_with_a_secret_is_neither_sealed_nor_stored(ledger: Ledger, wha
     assert "data/index.html" in unsealed.problem
     assert PASSWORD not in unsealed.problem + CUSTOMER
     assert store.keys("bundles/") == []
+
+
+@pytest.mark.parametrize("what", ["erased", "changed"])
+def test_personal_values_that_are_gone_are_not_missed_and_changed_ones_are(ledger: Ledger, what: str) -> None:
+    class Personal(MemoryStore):
+        def get(self, key: str) -> bytes:
+            if not key.startswith("personal/"):
+                return super().get(key)
+            if what == "erased":
+                raise EvidenceErased("Its key was deleted.")
+            return b'{"fields": []}'
+
+    apart = canonical_json({"fields": [{"name": "customer_name", "value": CUSTOMER}]}).encode()
+    ledger.add_claim(new_claim())
+    store = Personal()
+    run(ledger, FakePortal(session_type=planting({PERSONAL_READBACK: apart})), store)
+    problems = [unsealed.problem for unsealed in seal(ledger, store)]
+    assert [problem.partition(" of claim")[0] for problem in problems] == (
+        [] if what == "erased" else ["POST_EVIDENCE_MISSING at step 'seal': personal_readback.json"]
+    )
 
 
 def test_a_name_that_the_claim_says_in_the_clear_is_no_leak(ledger: Ledger) -> None:
