@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oem_submissions.domain.evidence import is_blank
+from oem_submissions.domain.evidence import HISTORY, PICTURE_HEIGHT, POST_CONFIRM, Bundle, is_blank
 from oem_submissions.domain.failures import SubmissionError
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
+from oem_submissions.evidence.bundle import build_bundle, submission_json
+from oem_submissions.evidence.submission import read_submission
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions_tests.evidence import samples
 from oem_submissions_tests.evidence.sealing import KEYS, seal, sealed_bundle
@@ -205,3 +206,28 @@ def test_blank_means_almost_no_pixel_differs(ink: int, blank: bool) -> None:
     histogram[250] = 10_000 - ink if ink <= 10_000 else 10_000
     histogram[30] = ink
     assert is_blank(histogram) is blank
+
+
+def test_late_pieces_and_a_page_higher_than_its_picture_are_said_on_the_bundles_page() -> None:
+    high = Image.new("RGB", (64, PICTURE_HEIGHT), "white")
+    high.paste("black", (0, 0, 64, 400))
+    pieces = samples.artifacts() | {POST_CONFIRM: samples.webp(high)}
+    plain = page_of(build_bundle(samples.facts(), samples.artifacts()))
+    told = page_of(build_bundle(samples.facts(late=(HISTORY,)), pieces))
+    assert "Late evidence" not in plain
+    assert "16,000 pixels" not in plain
+    assert f"captured or told later: {HISTORY}." in told
+    assert f"{POST_CONFIRM} shows the first 16,000 pixels" in told
+
+
+def page_of(bundle: Bundle) -> str:
+    with zipfile.ZipFile(io.BytesIO(bundle.zip_bytes)) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("/index.html")]
+        return archive.read(name).decode()
+
+
+def test_facts_of_bundles_that_knew_no_late_pieces_are_still_read() -> None:
+    document = json.loads(submission_json(samples.facts(late=(HISTORY,)), ["x"]))
+    assert read_submission(json.dumps(document).encode())[0].late == (HISTORY,)
+    del document["late"]
+    assert read_submission(json.dumps(document).encode())[0].late == ()

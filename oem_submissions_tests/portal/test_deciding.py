@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.capture import filled_in
 from oem_submissions.portal.locators import ByLabel, ByTestId
-from oem_submissions.portal.references import Anchored, decide, luhn
+from oem_submissions.portal.references import Anchored, decide, in_cell, luhn
 from oem_submissions.portal.schema import ReferenceRule
-from oem_submissions.portal.standing import Character, Standing
+from oem_submissions.portal.standing import Character, Standing, written
 
 RULE = ReferenceRule(
     find=ByLabel(label="a"), witness=ByTestId(testid="b"), kind="number", pattern=r"\b(?P<reference>[A-Z]{2}\d{4})\b"
@@ -54,11 +55,71 @@ def test_full_width_characters_are_normalised_first() -> None:
         (outcome("AB1234", seen=("AB1234",)), ReasonCode.REFERENCE_SUSPECT),
         (outcome("AB1234 " + "x" * 3000), ReasonCode.REFERENCE_MISSING),
         (outcome("AB1234", witnessed=False), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("\u0410AB1234"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234\u0663"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234\u0301"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234-01"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("7/AB1234"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234.5"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("AB1234\u200b9"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("\u202eAB1234"), ReasonCode.REFERENCE_SUSPECT),
+        (outcome("A\u0412\u200b1234"), ReasonCode.REFERENCE_MISSING),
+        (outcome("AB\u00ad1234"), ReasonCode.REFERENCE_MISSING),
     ],
 )
 def test_everything_else_is_unknown(found: Any, reason: ReasonCode) -> None:
     assert isinstance(found, Unknown)
     assert found.reason is reason
+
+
+@pytest.mark.parametrize("text", ["No.#AB1234.", "(AB1234)", "Ref:AB1234, keep it", "AB1234\nAB1234", "AB1234 - 01"])
+def test_what_stands_plainly_beside_it_does_no_harm(text: str) -> None:
+    found = outcome(text)
+    assert isinstance(found, Reference)
+    assert found.value == "AB1234"
+
+
+def test_letters_that_look_like_others_are_no_reference_whatever_the_pattern_says() -> None:
+    rule = RULE.model_copy(update={"pattern": r"(?P<reference>\S+)"})
+    found = decide(rule, Anchored(1, True, on_a_line("\u0410B1234")), (), lambda value: True)
+    assert isinstance(found, Unknown)
+    assert "look like others" in found.text
+    assert isinstance(in_cell(rule, "\u0410B1234", "\u0410B1234", lambda value: True), Unknown)
+
+
+LINE = on_a_line("AB1234").characters
+APART = tuple(replace(c, x=c.x + 40 * (c.x >= 30)) for c in LINE)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Standing("AB1234", tuple(replace(c, x=100 - c.x) for c in LINE)),
+        Standing("AB1234", (*LINE[:4], *LINE[:3:-1])),
+        Standing("AB1234", APART),
+        Standing("AB1234", tuple(replace(c, height=4.0) for c in LINE)),
+        Standing("AB1234", tuple(replace(c, width=0.0) for c in LINE)),
+        Standing("AB1234", tuple(replace(c, x=c.x - 999) for c in LINE)),
+        Standing("AB1234", tuple(replace(c, inside=False) for c in LINE)),
+        Standing("AB1234", LINE, added=True),
+        Standing("AB1234", LINE, whole=False),
+        Standing("AB1234", (*LINE, Character("9", False, 60.0, 0.0, 10.0, 16.0))),
+        Standing("AB1234", LINE[:5]),
+    ],
+    ids=["mirrored", "out of order", "apart", "tiny", "without width", "off the page", "beside it", "added to",
+         "in a long text", "goes on outside", "not whole"],
+)  # fmt: skip
+def test_a_number_that_does_not_stand_there_as_its_text_says_is_suspect(place: Standing) -> None:
+    found = decide(RULE, Anchored(1, True, place), (), lambda value: True)
+    assert isinstance(found, Unknown)
+    assert found.reason is ReasonCode.REFERENCE_SUSPECT
+    assert "does not show" in found.text
+
+
+def test_a_number_may_go_on_in_the_next_line_and_in_other_capitals() -> None:
+    wrapped = tuple(replace(c, x=c.x - 30, y=20.0) if c.x >= 30 else c for c in LINE)
+    lower = tuple(replace(c, text=c.text.lower()) for c in wrapped)
+    assert written("AB1234", Standing("AB1234", lower)) == lower
 
 
 def test_a_wrong_check_digit_is_suspect() -> None:

@@ -83,7 +83,7 @@ def test_a_number_that_is_plain_to_see_is_captured(clicker: Clicker, how: str) -
 @pytest.mark.parametrize(
     "how",
     [
-        "arabic digit after",
+        "a part of more",
         "zero width after",
         "a space that nobody sees",
         "turned by style",

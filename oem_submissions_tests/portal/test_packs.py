@@ -43,6 +43,7 @@ def spoil(selectors: Path, old: str, new: str, oem: str = "aurora") -> None:
         ("because: the form has no accessible name", "because: no", r"contract\.scope\.because' .*at least 10 characters"),
         (r"WC-\d{4}", r"WC-(?=\d{4}", r"key 'forms\.warranty\.confirmation\.reference\.pattern' .*not a google-re2 pattern"),
         (r"(?P<reference>WC", r"(?P<number>WC", r"needs exactly one group, \(\?P<reference>"),
+        (r"\b(?P<reference>WC-\d{4}-\d{6}-[A-HJ-NPR-Z])\b", r"(?P<reference>[A-Z0-9-]*)", r"matches an empty text"),
         ("find: {role: button, name: Submit claim}", "find: {css: .go, because: it is the yellow one}",
          r"a critical element needs at least one locator that is not css"),
         ("takes_our_reference: your_reference", "takes_our_reference: ours", r"names 'ours', which is no field"),
