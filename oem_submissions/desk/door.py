@@ -139,7 +139,7 @@ class Door:
         text = self._access.way.invitation
         if request.method == "POST":
             text = f"Nothing was done: your sign-in has ended, or never was. {text}"
-        return outside_page(401, text, link=("/", "Recent claims"), headers=headers)
+        return outside_page(401, text, link=("/", "To the desk"), headers=headers)
 
     async def _change(self, request: Request, visit: Visit) -> ASGIApp:
         """A form. It is in the log before anything is done, so that no crash makes a decision without a name."""
@@ -219,7 +219,7 @@ class Door:
                 )
             except LedgerUnavailable as error:
                 _log.error("The refusal could not be noted: %s", error)
-        return outside_page(refusal.status, refusal.text, link=("/", "Recent claims"), headers=refusal.headers)
+        return outside_page(refusal.status, refusal.text, link=("/", "To the desk"), headers=refusal.headers)
 
     async def _note(self, request: Request, action: DeskAction, visit: Visit | None, outcome: str) -> None:
         await run_in_threadpool(self._note_for(request), action, visit, request.scope["path"], outcome)

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 
 from oem_submissions.desk.rendering import make_environment
 
-_HEADINGS = {200: "Sign in", 401: "Sign in first", 403: "This may not be", 413: "Too much", 503: "Not now"}
+_HEADINGS = {200: "Sign in", 401: "Sign in first", 403: "This is not allowed", 413: "Too much", 503: "Not now"}
 
 
 def outside_page(

@@ -278,6 +278,7 @@ def test_what_can_not_be_noted_is_not_done_and_not_given_out(local: Served) -> N
     assert "Nothing is given out that can&#39;t be noted" in answer.text
     assert "content-disposition" not in answer.headers
     local.ask("POST", "/decide", 503, data={"csrf": made_by(KEY, "ana"), "verdict": "filed"})
+    local.ask("POST", "/decide", 403, data={"csrf": "another's", "verdict": "filed"})
     assert local.deciding.decided == []
     local.ask("GET", f"/claims/{FILED}", 200)
 

@@ -102,6 +102,7 @@ def running() -> Iterator[Signing]:
 @pytest.fixture
 def desk(running: Signing) -> Iterator[Signing]:
     running.log.lines.clear()
+    running.log.down = False
     running.pages.decided.clear()
     running.clock.ahead = 0
     fresh = MadeUpProvider(running.provider.issuer)
@@ -142,6 +143,15 @@ def test_who_signed_in_decides_by_name_and_a_viewer_does_not(desk: Signing) -> N
         assert vera.post(f"{desk.url}/decide", data=decision).status_code == 403  # ana's form
         assert "decide nothing" in vera.post(f"{desk.url}/decide", data={"csrf": own, "verdict": "filed"}).text
     assert desk.pages.decided == [("ana", "filed")]
+
+
+def test_who_can_not_be_noted_is_not_signed_in_and_may_come_again(desk: Signing) -> None:
+    address = desk.back()
+    desk.log.down = True
+    desk.get(address, 503)
+    assert "desk-session" not in desk.jar.cookies
+    desk.log.down = False
+    desk.sign_in()
 
 
 def test_several_links_may_be_opened_at_once(desk: Signing) -> None:
@@ -250,7 +260,7 @@ _NOW = int(time.time())
 def test_who_does_not_prove_it_is_not_signed_in(desk: Signing, lie: dict[str, Any]) -> None:
     vars(desk.provider).update(lie)
     refused = desk.get(desk.back(), 403)
-    assert "This may not be" in refused.text
+    assert "This is not allowed" in refused.text
     assert "desk-session" not in desk.jar.cookies
     desk.get("/decide", 303)
     assert desk.lines(DeskAction.SIGN_IN) == []
