@@ -23,7 +23,7 @@ def shortened(text: str, characters: int) -> str:
 
 def visible(text: str) -> str:
     """The text with every character that hides, reorders or controls spelled out, such as ⟨U+202E⟩."""
-    return "".join(_spelled(char) for char in text)
+    return text if text.isprintable() else "".join(_spelled(char) for char in text)
 
 
 def _spelled(char: str) -> str:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, Engine, Row, Select, Text, func, lateral, literal, select, true
+from sqlalchemy import ARRAY, Engine, Row, Select, Text, func, lateral, literal, or_, select, true
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
@@ -38,7 +38,11 @@ class OverviewBook:
 
     def of_dealer(self, text: str, limit: int) -> list[Claim]:
         """The claims of a dealer code, whatever the OEM, capitals or not; those that changed last first."""
-        return self._claims(of_dealer_query(text, limit))
+        code = keepable(text).strip().upper()
+        known = select(dealers.c.oem, dealers.c.dealer).where(func.upper(dealers.c.dealer) == code)
+        with self._engine.connect() as connection:
+            accounts = [(row.oem, row.dealer) for row in connection.execute(known)]
+            return [claim_of(row) for row in connection.execute(of_accounts_query(accounts, limit))] if accounts else []
 
     def count_states(self, states: Collection[State]) -> dict[State, int]:
         """How many claims are in each of these states."""
@@ -106,12 +110,23 @@ def look_up_query(text: str, limit: int) -> Select[Any]:
     )
 
 
-def of_dealer_query(text: str, limit: int) -> Select[Any]:
-    """By the few known dealers first: `claims` has an index by OEM and dealer."""
-    code = keepable(text).strip().upper()
-    known = select(dealers.c.oem, dealers.c.dealer).where(func.upper(dealers.c.dealer) == code).subquery()
-    theirs = (claims.c.oem == known.c.oem) & (claims.c.dealer == known.c.dealer)
-    return select(claims).join(known, theirs).order_by(claims.c.updated_at.desc()).limit(limit)
+def of_accounts_query(accounts: Sequence[tuple[str, str]], limit: int) -> Select[Any]:
+    """From the index by OEM and dealer; which are the newest is decided among these alone.
+
+    Without the fence PostgreSQL may walk all claims from the newest on until it has met enough of the accounts'.
+    """
+    mine = (
+        select(claims.c.claim_id, claims.c.updated_at)
+        .where(or_(*((claims.c.oem == oem) & (claims.c.dealer == dealer) for oem, dealer in accounts)))
+        .cte("mine")
+        .prefix_with("MATERIALIZED")
+    )
+    newest = select(mine).order_by(mine.c.updated_at.desc()).limit(limit).subquery()
+    return (
+        select(claims)
+        .join(newest, newest.c.claim_id == claims.c.claim_id)
+        .order_by(claims.c.updated_at.desc(), claims.c.claim_id)
+    )
 
 
 def count_query(states: Collection[State]) -> Select[Any]:

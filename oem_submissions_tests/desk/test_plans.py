@@ -22,7 +22,7 @@ BIG = ("claims", "claim_terms", "events", "attempts", "artifacts")
 OEMS = ("aurora", "borealis", "cascade")
 QUERIES: dict[str, Select[Any]] = {
     "a look-up": overview.look_up_query("AUR-0004711", 100),
-    "a dealer's claims": overview.of_dealer_query("d0007", 100),
+    "a dealer's claims": overview.of_accounts_query([("borealis", "d0007")], 100),
     "the counts": overview.count_query(HELD | {State.DEAD}),
     "the review list": overview.held_query(HELD, 200),
     "dead letters": overview.dead_query(None, None, None, 200),
