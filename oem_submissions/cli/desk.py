@@ -9,10 +9,12 @@ from typing import assert_never
 from starlette.applications import Starlette
 
 from adapters.registry import ADAPTERS
+from oem_submissions import wiring
 from oem_submissions.cli.verdicts import Verdicts
 from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.desk.app import create_app
 from oem_submissions.desk.operating import Act, GateLine, NotPossible
+from oem_submissions.desk.pages import Proof
 from oem_submissions.desk.room import Addresses
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.failures import ConfigurationError, StateConflict
@@ -34,7 +36,27 @@ def desk_app(ledger: Ledger, evidence: EvidenceStore, settings: Settings) -> Sta
         f"{settings.crm_url}/lightning/r/{SalesforceFields().object_name}/{{id}}/view" if settings.crm_url else None
     )
     addresses = Addresses(settings.dagster_url, record)
-    return create_app(ledger, evidence, addresses, Operator(ledger, ADAPTERS, Verdicts(ledger, evidence, settings)))
+    operator = Operator(ledger, ADAPTERS, Verdicts(ledger, evidence, settings))
+    return create_app(ledger, evidence, addresses, operator, LedgerProofs(ledger, settings))
+
+
+@dataclass(frozen=True)
+class LedgerProofs:
+    """The `Proofs` port of the desk, on the evidence log."""
+
+    ledger: Ledger
+    settings: Settings
+
+    def proof(self, claim_id: str, digest: str) -> Proof | None:
+        entry, head = self.ledger.logged(digest), self.ledger.newest_checkpoint()
+        if entry is None or head is None or entry.claim_id != claim_id:
+            return None
+        stamp = self.ledger.covering_stamp(entry.index)
+        stamped = (stamp.stamp.stamped_at, stamp.stamp.authority) if stamp else (None, None)
+        return Proof(entry.key_fingerprint, entry.index, head.size, entry.at, *stamped)
+
+    def public_key(self, fingerprint: str) -> bytes | None:
+        return wiring.trusted_keys(self.settings).pem(fingerprint)
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class Proofs(Protocol):
         """Of a sealed bundle; None when it is neither signed nor logged."""
         ...
 
-    def public_key(self) -> bytes:
-        """The key that signs now, as PEM."""
+    def public_key(self, fingerprint: str) -> bytes | None:
+        """The key of that fingerprint, as PEM, if this installation signs with it, or did."""
         ...
 
 
@@ -57,7 +57,7 @@ class Claims(Room):
             Route("/e/{claim_id}/{digest}.zip", self.download),
             Route("/e/{claim_id}/{digest}", self.evidence),
             Route("/artifacts/{claim_id}/{attempt_id:int}/{name}", self.artifact),
-            Route("/evidence-pub.pem", self.public_key),
+            Route("/keys/{fingerprint}.pem", self.public_key),
         ]
 
     def claim(self, request: Request) -> Response:
@@ -74,9 +74,7 @@ class Claims(Room):
 
     def _shown(self, request: Request, claim: Claim, named: str | None) -> Response:
         done = outcome_in_words(request, _DONE)
-        key = self.proofs is not None
-        page = self._gathered(claim)
-        return self.page(request, "claim.html.j2", page=page, named=named, done=done, has_key=key)
+        return self.page(request, "claim.html.j2", page=self._gathered(claim), named=named, done=done)
 
     def _gathered(self, claim: Claim) -> ClaimPage:
         claim_id, reader = claim.claim_id, self.reader
@@ -109,12 +107,14 @@ class Claims(Room):
             return HTTPException(404, _GONE)
         return HTTPException(410, f"The retention of this bundle was over: it was removed on {pruned[0].at:%Y-%m-%d}.")
 
-    def public_key(self, _: Request) -> Response:
+    def public_key(self, request: Request) -> Response:
         """The public half of the signing key, for auditors."""
-        if self.proofs is None:
-            raise HTTPException(404, "Bundles are not signed by this installation.")
+        fingerprint = str(request.path_params["fingerprint"])
+        key = self.proofs.public_key(fingerprint) if self.proofs and _DIGEST.fullmatch(fingerprint) else None
+        if key is None:
+            raise HTTPException(404, "This installation signs with no such key.")
         headers = {"Content-Disposition": 'attachment; filename="evidence-pub.pem"'}
-        return Response(self.proofs.public_key(), media_type="application/x-pem-file", headers=headers)
+        return Response(key, media_type="application/x-pem-file", headers=headers)
 
     def shot(self, request: Request) -> Response:
         """One picture, large, with those before and after it."""

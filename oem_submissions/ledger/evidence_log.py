@@ -156,6 +156,14 @@ class EvidenceLogBook:
         with self._engine.connect() as connection:
             return [_stamp_of(row) for row in connection.execute(query)]
 
+    def covering_stamp(self, index: int) -> KeptStamp | None:
+        """The first time-stamp of a checkpoint that has the entry in it; None while there is none."""
+        table = evidence_stamps
+        query = select(table).where(table.c.size > index).order_by(table.c.size, table.c.stamp_id).limit(1)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return _stamp_of(row) if row else None
+
 
 _AUDIT = "Run `oem-submissions evidence audit`, which says what was changed."
 _BROKEN = f"The evidence log in the ledger is not the one that its newest checkpoint was signed for. {_AUDIT}"

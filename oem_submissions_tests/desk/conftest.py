@@ -25,8 +25,8 @@ class MadeUpProofs:
     def proof(self, claim_id: str, digest: str) -> Proof | None:
         return Proof("fe" * 32, 7, 8, NOON, NOON + timedelta(hours=1), "tsa.example")
 
-    def public_key(self) -> bytes:
-        return b"-----BEGIN PUBLIC KEY-----"
+    def public_key(self, fingerprint: str) -> bytes | None:
+        return b"-----BEGIN PUBLIC KEY-----" if fingerprint == "fe" * 32 else None
 
 
 @dataclass(frozen=True)

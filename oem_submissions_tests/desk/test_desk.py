@@ -106,9 +106,10 @@ def test_a_filed_claim_says_how_its_signature_and_its_place_in_the_log_are_check
     text = get(desk, f"/claims/{FILED}").text
     for part in ("fe" * 32, "entry 7 of 8", "tsa.example", "openssl dgst -sha256 -verify evidence-pub.pem"):
         assert part in text
-    answer = get(desk, "/evidence-pub.pem")
+    answer = get(desk, f"/keys/{'fe' * 32}.pem")
     assert answer.content.startswith(b"-----BEGIN PUBLIC KEY")
     assert answer.headers["content-disposition"] == 'attachment; filename="evidence-pub.pem"'
+    get(desk, f"/keys/{'ef' * 32}.pem", 404)
 
 
 def test_the_reference_is_marked_in_the_portals_own_text(desk: RunningDesk) -> None:
