@@ -102,7 +102,10 @@ DRAWN = (
     ("content", "hiding"),
     [
         ("<style>p::before { content: 'Pat O\\27 Doe' }</style><p>, thank you</p>", "p::before"),
-        (f'<style>p::before {{ content: attr(data-who) }}</style><p data-who="{CUSTOMER}">!</p>', "p::before"),
+        (
+            f'<style>p::before {{ content: attr(data-who) }}</style><p data-who="{CUSTOMER}">, thank you</p>',
+            "p::before",
+        ),
         (f'<p>Signed</p><img src="{DRAWN}">', "img"),
         (f"<p>Signed</p><div style='height: 40px; background: url(\"{DRAWN.replace(chr(39), '%27')}\")'></div>", "div"),
     ],
