@@ -78,8 +78,8 @@ _HAPPENED: dict[str, str] = {
     "crm_told_disposition": "CRM told of the OEM’s decision, and read back",
     "redriven": "Sent round again by an operator",
     "erased": "Personal data erased",
-    "pruned": "Removed after its retention",
-    "hold_placed": "Put under legal hold",
+    "pruned": "Evidence given up, past its retention",
+    "hold_placed": "Put under a legal hold",
     "hold_lifted": "Legal hold lifted",
 }
 
