@@ -28,6 +28,7 @@ from oem_submissions.desk.reader import DeskReader
 from oem_submissions.desk.rendering import make_environment
 from oem_submissions.desk.review import Review
 from oem_submissions.desk.room import Addresses, Room
+from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import EvidenceStore, EvidenceUnavailable, LedgerUnavailable
 
 _STATIC = Path(__file__).parent / "static"
@@ -66,6 +67,7 @@ def create_app(
         exception_handlers={
             HTTPException: refusals.refuse,  # type: ignore[dict-item]
             EvidenceUnavailable: refusals.unavailable,
+            ConfigurationError: refusals.unavailable,
             LedgerUnavailable: refusals.unavailable,
         },
     )
@@ -87,7 +89,7 @@ class Refusals(Room):
         return self.page(request, "refusal.html.j2", error.status_code, text=text)
 
     def unavailable(self, request: Request, error: Exception) -> Response:
-        """The store or the ledger can't be reached: nothing may be concluded from that."""
+        """A part is missing or can't be reached: nothing may be concluded from that."""
         return self.page(request, "refusal.html.j2", 503, text=str(error))
 
 

@@ -186,6 +186,17 @@ def test_cannot_tell_leaves_a_note(desk: Client, ledger: Ledger, asked: Claim) -
     assert the(ledger, State.NEEDS_REVIEW).reason_text == "Ana can't tell: The portal is down."
 
 
+def test_a_pack_that_is_missing_is_said_in_a_sentence(ledger: Ledger, asked: Claim, tmp_path: Path) -> None:
+    let_pass(ledger, 48)
+    settings = read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path), "OEM_SUBMISSIONS_SELECTORS": str(tmp_path)})
+    app, forms = desk_app(ledger, DirectoryStore(tmp_path / "evidence"), settings), Forms(KEY)
+    with listening(with_access(app, Access(ByHeader(), forms, ledger))) as url:
+        missing = Client(url, forms).post(f"/review/{asked.claim_id}", form(asked, "not-filed"))
+    assert missing.status_code == 503
+    assert "This can’t be shown" in missing.text
+    assert the(ledger, State.NEEDS_REVIEW).version == asked.version
+
+
 @pytest.mark.parametrize("step", ["", "/verdict"])
 def test_whoever_comes_second_is_told_so(desk: Client, ledger: Ledger, asked: Claim, step: str) -> None:
     ledger.cannot_tell(asked, "Ben", "He looked, too.")
