@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.standing import Standing, inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
 
-log = logging.getLogger(__name__)
 EXTRA_MS = 1000.0
 """How long an extra piece of evidence may take."""
 EXTRA_TROUBLE = (
@@ -245,7 +243,6 @@ class Asker:
         except EXTRA_TROUBLE as error:
             what = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             self.warnings.append(f"The page after the click was not archived: {what}.")
-            log.warning("Claim %s: %s", self._walk.claim_id, self.warnings[-1])
             return
         now = datetime.now(UTC)
         self.artifacts += [

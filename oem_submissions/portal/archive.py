@@ -82,9 +82,8 @@ def _rewrite(part: Message, clean: Clean) -> None:
     if part.get_content_type().startswith(_HTML):
         text = without_values(text)
     part.set_payload(quopri.encodestring(clean(text).encode()).decode("ascii"))
-    part.replace_header("Content-Transfer-Encoding", "quoted-printable") if part[
-        "Content-Transfer-Encoding"
-    ] else part.add_header("Content-Transfer-Encoding", "quoted-printable")
+    del part["Content-Transfer-Encoding"]
+    part["Content-Transfer-Encoding"] = "quoted-printable"
 
 
 def without_values(text: str) -> str:
