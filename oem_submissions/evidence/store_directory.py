@@ -123,7 +123,8 @@ class DirectoryStore:
             errno.EACCES: "Give this user the right to write there.",
             errno.EPERM: "Give this user the right to write there, on a file system with hard links.",
         }.get(error.errno or 0, "Check its disk.")
-        return f"The evidence store in {self.root} could not {verb} {key!r}: {error.strerror or error}. {remedy}"
+        what = repr(key) if key else "it"
+        return f"The evidence store in {self.root} could not {verb} {what}: {error.strerror or error}. {remedy}"
 
 
 def _write_once(path: Path, data: bytes) -> None:

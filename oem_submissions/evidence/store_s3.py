@@ -224,8 +224,8 @@ class S3Store:
             raise EvidenceUnavailable(self._sentence(verb, key, type(error).__name__, _NO_ANSWER)) from error
 
     def _sentence(self, verb: str, key: str, why: str, remedy: str) -> str:
-        what = f" {key!r}" if key else " it"
-        return f"The evidence store {self._place} could not {verb}{what}: {why}. {remedy}"
+        what = repr(key) if key else "it"
+        return f"The evidence store {self._place} could not {verb} {what}: {why}. {remedy}"
 
 
 class _Refused:

@@ -80,6 +80,14 @@ def test_a_place_that_can_not_be_written_is_one_sentence(act: Callable[[Evidence
         act(DirectoryStore("/proc/nowhere"))
 
 
+def test_a_place_that_can_not_be_used_is_said_before_anything_is_filed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for root in (Path("/proc/nowhere"), tmp_path / "file"):
+        with pytest.raises(EvidenceUnavailable, match=f"^The evidence store in {root} could not use it: "):
+            DirectoryStore(root).inspect()
+    assert DirectoryStore(tmp_path / "new" / "evidence").inspect().startswith(f"{tmp_path}/new/evidence: write-once")
+
+
 def test_a_link_in_the_store_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")

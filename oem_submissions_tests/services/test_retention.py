@@ -37,6 +37,8 @@ from oem_submissions.services.retention import Keeping, erase, hold, prune, rele
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import Partition
 from oem_submissions.services.sync import sync_claims
+from oem_submissions.settings import read_settings
+from oem_submissions.wiring import build
 from oem_submissions_tests.making import kept, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, run
@@ -272,6 +274,19 @@ def test_a_correction_that_is_read_while_the_claim_is_erased_stops_nothing_else(
     report = take_in_due_claims(ErasedMeanwhile(), world.crm, world.evidence, ADAPTERS, 1_000_000)  # type: ignore[arg-type]
     assert (report.taken_in, report.amended) == ((world.of(2).claim_id,), ())
     assert world.of(1).payload == {}
+
+
+def test_the_services_of_an_installation_keep_what_people_sent_encrypted(
+    world: World, database_url: str, tmp_path: Path
+) -> None:
+    world.record(1)
+    variables = {"OEM_SUBMISSIONS_HOME": str(tmp_path / "home"), "OEM_SUBMISSIONS_DATABASE_URL": database_url}
+    with build(read_settings(variables), crm=world.crm) as services:
+        services.take_in()
+        key = attachment_key(world.of(1).claim_id, sha256_hex(PHOTO))
+        assert services.evidence.get(key) == PHOTO
+    assert PHOTO not in (tmp_path / "home" / "evidence" / key).read_bytes()
+    assert (tmp_path / "home" / "keys" / "personal-data.key").stat().st_mode & 0o777 == 0o600
 
 
 # --- legal holds -------------------------------------------------------------------------------------------------
