@@ -100,6 +100,8 @@ def simulated_environment(simulated: Mapping[str, str], seed: int) -> dict[str, 
         f"{PREFIX}INTAKE_SECONDS": "5",
         f"{PREFIX}EVIDENCE": "",  # never into an installation's own bucket, where it would be locked
         f"{PREFIX}PERSONAL_KEY": "",
+        f"{PREFIX}SIGNING_KEY": "",  # nor by its key, which vouches for what was really filed
+        f"{PREFIX}TSA_URL": "",
         EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
         EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,8 +25,9 @@ from oem_submissions.desk.door import Access
 from oem_submissions.desk.forms import Forms
 from oem_submissions.desk.loopback import Loopback
 from oem_submissions.desk.room import Addresses
+from oem_submissions.desk.serving import with_access
 from oem_submissions.domain.desk_log import DeskEntry, DeskRecord
-from oem_submissions.ports import AccessLog, LedgerUnavailable
+from oem_submissions.ports import AccessLog, EvidenceStore, LedgerUnavailable
 from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
 
@@ -52,6 +54,12 @@ class MemoryLog:
 def loopback_access(log: AccessLog | None = None) -> Access:
     """This machine's own user, and nobody to sign in."""
     return Access(Loopback("ana"), Forms(KEY), log or MemoryLog())
+
+
+def at_the_desk(ledger: Any, store: EvidenceStore) -> ASGIApp:
+    """The desk of this machine on a ledger and a store."""
+    app = create_app(ledger, store, Addresses("http://127.0.0.1:3000"), MadeUpOperating())
+    return with_access(app, loopback_access())
 
 
 @contextmanager

@@ -29,7 +29,6 @@ from dagster import DagsterInstance
 from oem_submissions import wiring
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.defs.partitions import add_dealers, partition_key
-from oem_submissions.desk.app import create_app
 from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -42,6 +41,7 @@ from oem_submissions.services.release import OpenGate, declare_live
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions.simulator.server import Simulator
+from oem_submissions_tests.desk.access import at_the_desk
 from oem_submissions_tests.leaks.gossip import CUSTOMER, PASSWORD, PIN, TOTP_SECRET, Gossip, GossipPortal, packs
 
 OEM, DEALER, PERIOD = "dakota", "10234", "2026-11-10"
@@ -170,7 +170,7 @@ def tables(database_url: str) -> Iterator[tuple[str, bytes]]:
 
 
 async def desk_pages(everything: Everything) -> list[tuple[str, bytes]]:
-    desk = httpx.ASGITransport(create_app(everything.ledger, everything.evidence, "http://127.0.0.1:3000"))
+    desk = httpx.ASGITransport(at_the_desk(everything.ledger, everything.evidence))
     pages = []
     async with httpx.AsyncClient(transport=desk, base_url="http://127.0.0.1") as client:
         for claim in everything.ledger.all_claims():

@@ -15,7 +15,6 @@ from sqlalchemy import text
 from adapters.registry import ADAPTERS
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.defs.checks import without_evidence
-from oem_submissions.desk.app import create_app
 from oem_submissions.domain.claims import ERASED, parse_claim
 from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.evidence import artifact_key, attachment_key, bundle_key
@@ -39,6 +38,7 @@ from oem_submissions.services.submit import Partition
 from oem_submissions.services.sync import sync_claims
 from oem_submissions.settings import read_settings
 from oem_submissions.wiring import build
+from oem_submissions_tests.desk.access import at_the_desk
 from oem_submissions_tests.making import kept, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, run
@@ -424,7 +424,7 @@ def test_the_desk_shows_an_erased_claim_and_never_a_personal_piece(world: World)
     for name in ("personal_readback.json", "personal_page.mhtml.gz"):
         piece = kept(claim, attempt, name)
         world.ledger.keep_artifact(replace(piece, key=artifact_key(claim.claim_id, attempt.attempt_id, name)), lease)
-    app = create_app(world.ledger, world.evidence, "http://127.0.0.1:3000")
+    app = at_the_desk(world.ledger, world.evidence)
 
     async def asked(path: str) -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
