@@ -95,6 +95,7 @@ APART = tuple(replace(c, x=c.x + 40 * (c.x >= 30)) for c in LINE)
     "place",
     [
         Standing("AB1234", tuple(replace(c, x=100 - c.x) for c in LINE)),
+        Standing("AB1234", tuple(replace(c, x=20 - c.x / 5, width=2.0) for c in LINE)),
         Standing("AB1234", (*LINE[:4], *LINE[:3:-1])),
         Standing("AB1234", APART),
         Standing("AB1234", tuple(replace(c, height=4.0) for c in LINE)),
@@ -106,8 +107,8 @@ APART = tuple(replace(c, x=c.x + 40 * (c.x >= 30)) for c in LINE)
         Standing("AB1234", (*LINE, Character("9", False, 60.0, 0.0, 10.0, 16.0))),
         Standing("AB1234", LINE[:5]),
     ],
-    ids=["mirrored", "out of order", "apart", "tiny", "without width", "off the page", "beside it", "added to",
-         "in a long text", "goes on outside", "not whole"],
+    ids=["mirrored", "narrow and mirrored", "out of order", "apart", "tiny", "without width", "off the page",
+         "beside it", "added to", "in a long text", "goes on outside", "not whole"],
 )  # fmt: skip
 def test_a_number_that_does_not_stand_there_as_its_text_says_is_suspect(place: Standing) -> None:
     found = decide(RULE, Anchored(1, True, place), (), lambda value: True)
