@@ -194,7 +194,7 @@ def timestamps(settings: Settings) -> TimestampAuthority | None:
     """The time-stamp authority; None when none is set."""
     if settings.tsa_url is None:
         return None
-    return TimestampAuthority(settings.tsa_url, tsa_certificates(settings))
+    return TimestampAuthority(settings.tsa_url, partial(tsa_certificates, settings))
 
 
 def stamp_verifier(settings: Settings) -> VerifyStamp | None:

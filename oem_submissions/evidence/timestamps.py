@@ -6,7 +6,7 @@ One checkpoint is stamped, never a bundle: it covers every bundle before it. Not
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -31,7 +31,8 @@ _SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
 class TimestampAuthority:
     """`ports.Timestamps` at an address, believed when its answers lead to one of the certificates."""
 
-    def __init__(self, url: str, certificates: Sequence[x509.Certificate], seconds: float = 15.0) -> None:
+    def __init__(self, url: str, certificates: Callable[[], Sequence[x509.Certificate]], seconds: float = 15.0) -> None:
+        """The certificates are read when a stamp is asked for: a file that is not there stops no filing."""
         self._url = url
         self._certificates = certificates
         self._seconds = seconds
@@ -43,7 +44,7 @@ class TimestampAuthority:
         """
         request = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).build()
         answer = self._ask(request)
-        response = _verified(answer, data, self._certificates, request)
+        response = _verified(answer, data, self._certificates(), request)
         return Stamp(answer, self._url, response.tst_info.gen_time)
 
     def _ask(self, request: TimeStampRequest) -> bytes:

@@ -314,11 +314,21 @@ def test_dealers_are_imported_all_or_none(command: Callable[..., Ended], tmp_pat
         ("DATABASE_URL", "mysql://x"),
         ("START_DATE", "yesterday"),
         ("ATTEMPTS_BUDGET", "0"),
+        ("LOG_ORIGIN", "two words"),
+        ("LOG_ORIGIN", "a+b"),
     ],
 )
 def test_a_malformed_setting_is_named(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"OEM_SUBMISSIONS_{variable}"):
         read_settings({f"OEM_SUBMISSIONS_{variable}": value})
+
+
+def test_the_logs_name_and_the_key_have_defaults() -> None:
+    settings = read_settings({"OEM_SUBMISSIONS_DESK_URL": "https://desk.example:8443/x", "OEM_SUBMISSIONS_HOME": "/h"})
+    assert settings.log_origin == "desk.example/evidence-log"
+    assert (settings.signing_key_path, settings.keys) == (Path("/h/keys/evidence-signing.pem"), Path("/h/keys"))
+    kms = read_settings({"OEM_SUBMISSIONS_SIGNING_KEY": "awskms:alias/x", "OEM_SUBMISSIONS_HOME": "/h"})
+    assert (kms.signing_key_path, kms.keys) == (None, Path("/h/keys"))
 
 
 def test_the_release_is_shown_approved_suspended_resumed_and_rolled_back(

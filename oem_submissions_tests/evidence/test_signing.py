@@ -14,9 +14,11 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from oem_submissions import wiring
 from oem_submissions.domain.checkpoints import fingerprint
 from oem_submissions.evidence.signing import KmsSigner, LocalSigner, TrustedKeys
 from oem_submissions.ports import Signer, SigningUnavailable
+from oem_submissions.settings import read_settings
 
 DATA = b"0" * 64 + b"  bagit.txt\n"
 
@@ -140,6 +142,25 @@ def test_a_key_of_kms_signs_as_one_of_this_machine_does(kms: Any, tmp_path: Path
     assert TrustedKeys([signer.public_key_pem]).signed(DATA, again), "the alias led to another key in the middle"
     other = KmsSigner("alias/evidence", kms)
     assert other.public_key_pem != signer.public_key_pem
+
+
+def test_the_setting_leads_to_the_key_of_kms_and_to_whom_to_trust(
+    kms: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alias = f"alias/{tmp_path.name}"
+    kms.create_alias(AliasName=alias, TargetKeyId=a_key(kms))
+    for name, value in (
+        ("AWS_ENDPOINT_URL", kms.meta.endpoint_url), ("AWS_DEFAULT_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    before = LocalSigner(tmp_path / "keys" / "evidence-signing.pem")
+    settings = read_settings({"OEM_SUBMISSIONS_HOME": str(tmp_path), "OEM_SUBMISSIONS_SIGNING_KEY": f"awskms:{alias}"})
+    old = before.sign(DATA)
+    signature = wiring.signer(settings).sign(DATA)
+    assert TrustedKeys([KmsSigner(alias, kms).public_key_pem]).signed(DATA, signature)
+    keys = wiring.trusted_keys(settings)
+    assert (len(keys), keys.signed(DATA, signature), keys.signed(DATA, old)) == (2, True, True)
 
 
 def test_a_key_of_kms_for_something_else_is_refused(kms: Any) -> None:

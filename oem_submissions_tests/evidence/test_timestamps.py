@@ -30,7 +30,7 @@ def tsa(running: Authority) -> Iterator[Authority]:
 
 
 def client(tsa: Authority, **changes: object) -> TimestampAuthority:
-    words = {"certificates": read_certificates(tsa.ca), "seconds": 20.0}
+    words = {"certificates": lambda: read_certificates(tsa.ca), "seconds": 20.0}
     return TimestampAuthority(tsa.url, **(words | changes))  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_good_stamp_is_refused(
 def test_the_stamp_of_an_authority_that_is_not_trusted_is_refused(tsa: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     with pytest.raises(TimestampRefused, match="not good"):
-        client(tsa, certificates=read_certificates(other.ca)).stamp(DATA)
+        client(tsa, certificates=lambda: read_certificates(other.ca)).stamp(DATA)
 
 
 def test_an_authority_in_trouble_is_one_sentence(tsa: Authority) -> None:
@@ -75,7 +75,7 @@ def test_an_authority_in_trouble_is_one_sentence(tsa: Authority) -> None:
     with pytest.raises(TimestampUnavailable, match=r"answered HTTP 500\."):
         client(tsa).stamp(DATA)
     with pytest.raises(TimestampUnavailable, match="does not answer"):
-        TimestampAuthority("http://127.0.0.1:9/", read_certificates(tsa.ca)).stamp(DATA)
+        TimestampAuthority("http://127.0.0.1:9/", list).stamp(DATA)
 
 
 def test_an_authority_that_hangs_is_given_up_in_time(tsa: Authority) -> None:
