@@ -320,7 +320,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _SEAL,
         False,
         "a secret was found in the evidence",
-        "The bundle is in quarantine; find the leak, then seal again.",
+        "Nothing of it was kept: the text names place and encoding. Mend the pack, then redrive or run the partition again.",
     ),
     ReasonCode.CRM_WRITE_FAILED: _r(
         508,

@@ -18,7 +18,7 @@ import pytest
 from oem_submissions import wiring
 from oem_submissions.domain.checkpoints import claimed, fingerprint, parse_proof
 from oem_submissions.domain.merkle import is_consistent
-from oem_submissions.evidence.bundle import build_bundle, complete_bundle
+from oem_submissions.evidence.bundle import complete_bundle
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import open_ledger
@@ -26,7 +26,7 @@ from oem_submissions.services.seal import Notary, seal_claims
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.conftest import own_database
 from oem_submissions_tests.evidence.authority import Authority, authority
-from oem_submissions_tests.evidence.sealing import FixedSigner
+from oem_submissions_tests.evidence.sealing import SEALING, FixedSigner
 from oem_submissions_tests.evidence.test_verify import rebag
 from oem_submissions_tests.forks import run_command
 from oem_submissions_tests.making import new_claim
@@ -52,7 +52,7 @@ class Office:
         with open_ledger(url) as ledger:
             self.claims = [ledger.add_claim(new_claim(number)).claim_id for number in (1, 2, 3)]
             filed = run(ledger, FakePortal(), self.store)
-            parts = {"ledger": ledger, "evidence": self.store, "bundle": build_bundle, "notary": notary}
+            parts = {"ledger": ledger, "evidence": self.store, **(SEALING | {"notary": notary})}
             assert seal_claims(filed, "run-1", "w", **parts) == []
 
     def command(self, *words: str, **changes: str) -> tuple[int, Any, str]:

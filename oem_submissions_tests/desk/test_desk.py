@@ -104,7 +104,7 @@ def test_a_filed_claim_shows_its_story_and_proof(desk: RunningDesk) -> None:
 
 def test_a_filed_claim_says_how_its_signature_and_its_place_in_the_log_are_checked(desk: RunningDesk) -> None:
     text = get(desk, f"/claims/{FILED}").text
-    for part in ("fe" * 32, "entry 7 of 8", "tsa.example", "openssl dgst -sha256 -verify evidence-pub.pem"):
+    for part in ("fe" * 32, "entry 7 of 8", "tsa.example", "openssl dgst -sha256 -verify ../evidence-pub.pem"):
         assert part in text
     answer = get(desk, f"/keys/{'fe' * 32}.pem")
     assert answer.content.startswith(b"-----BEGIN PUBLIC KEY")

@@ -22,7 +22,6 @@ from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.records import Claim, NewClaim
 from oem_submissions.domain.states import State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.master_keys import LocalMasterKey
 from oem_submissions.evidence.personal import PersonalStore
 from oem_submissions.evidence.store_directory import DirectoryStore
@@ -39,6 +38,7 @@ from oem_submissions.services.sync import sync_claims
 from oem_submissions.settings import read_settings
 from oem_submissions.wiring import build
 from oem_submissions_tests.desk.access import at_the_desk
+from oem_submissions_tests.evidence.sealing import KEYS, SEALING
 from oem_submissions_tests.making import kept, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, run
@@ -95,7 +95,7 @@ class World:
             key = artifact_key(claim.claim_id, attempt, "personal_readback.json")
             self.evidence.put(key, str(PERSONAL).encode())
         claims = [self.of(number) for number in numbers]
-        assert not seal_claims(claims, "run-1", "w", ledger=self.ledger, evidence=self.evidence, bundle=build_bundle)
+        assert not seal_claims(claims, "run-1", "w", ledger=self.ledger, evidence=self.evidence, **SEALING)
         claims = [self.of(number) for number in numbers]
         assert sync_claims(claims, "run-1", "w", ledger=self.ledger, crm=self.crm, desk_url=DESK) == []
         return [self.of(number) for number in numbers]
@@ -131,7 +131,7 @@ def world(ledger: Ledger, tmp_path: Path) -> World:
 def is_still_proven(world: World, claim: Claim) -> bool:
     """The bundle is there and verifies, the chain holds, and the claim is found."""
     assert claim.bundle_digest is not None
-    verification = verify_bundle(world.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest)))
+    verification = verify_bundle(world.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest)), keys=KEYS)
     assert world.ledger.find(str(claim.reference)) == [world.ledger.claim(claim.claim_id)]
     return verification.ok and broken_links(world.ledger.events(claim.claim_id)) == []
 

@@ -14,7 +14,6 @@ from oem_submissions.domain.failures import LeaseLost, StepFailed
 from oem_submissions.domain.outcomes import Answer
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import FILED, HELD, State
-from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
@@ -24,6 +23,7 @@ from oem_submissions.services.health import recover_lost_workers
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.settings import EnvironmentSecrets
+from oem_submissions_tests.evidence.sealing import KEYS, SEALING
 from oem_submissions_tests.making import new_claim, warranty_payload
 from oem_submissions_tests.services.fakes import FakePortal, FakeSession
 from oem_submissions_tests.services.runs import Clock, Killed, KilledAt, expire_leases, run
@@ -245,9 +245,9 @@ def test_a_filing_whose_evidence_does_not_show_it_is_held_then_proven_late_and_s
     late = [HISTORY, RECONCILED] if worthless == "another text" else [HISTORY, POST_CONFIRM, RECONCILED]
     (event,) = [e for e in ledger.events(claim.claim_id) if e.to_state is State.CONFIRMED]
     assert event.details["late"] == late
-    assert seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, bundle=build_bundle) == []
+    assert seal_claims([claim], "run-2", "w", ledger=ledger, evidence=evidence, **SEALING) == []
     (sealed,) = ledger.find("WC-000001")
-    verified = verify_bundle(evidence.get(bundle_key(claim.claim_id, sealed.bundle_digest or "")))
+    verified = verify_bundle(evidence.get(bundle_key(claim.claim_id, sealed.bundle_digest or "")), keys=KEYS)
     assert verified.ok
     assert verified.facts is not None
     assert verified.facts.late == tuple(late)

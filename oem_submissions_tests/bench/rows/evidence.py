@@ -20,7 +20,7 @@ import bagit
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED
-from oem_submissions.evidence.bundle import MANIFEST, TAG_MANIFEST, build_bundle
+from oem_submissions.evidence.bundle import MANIFEST, TAG_MANIFEST
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.services.seal import seal_claims
 from oem_submissions_tests.bench.figures import ratio
@@ -28,6 +28,7 @@ from oem_submissions_tests.bench.report import Figures
 from oem_submissions_tests.bench.rows.guarantees import Services, run_partition
 from oem_submissions_tests.bench.stage import ACCOUNTS, OEM, Stage
 from oem_submissions_tests.bench.steps import Timed, Timeline, watched
+from oem_submissions_tests.evidence.sealing import KEYS, SEALING
 
 TITLE = "Evidence: bytes and milliseconds per claim, verifications per second (Aurora, warranty)"
 NOTE = (
@@ -71,7 +72,7 @@ def _once(on: Stage, worker: Services, claims: int) -> tuple[dict[str, float], l
         )
     filing = time.perf_counter() - began
     began = time.perf_counter()
-    unsealed = seal_claims(done, "run", "worker", ledger=on.ledger, evidence=on.evidence, bundle=build_bundle)
+    unsealed = seal_claims(done, "run", "worker", ledger=on.ledger, evidence=on.evidence, **SEALING)
     sealing = time.perf_counter() - began
     sealed = on.ledger.claims(partition.oem, partition.dealer, partition.period)
     if unsealed or any(claim.state not in FILED for claim in sealed):
@@ -107,7 +108,7 @@ def _milliseconds(runs: Sequence[dict[str, float]], bundles: Sequence[bytes]) ->
     median = {what: statistics.median(run[what] for run in runs) for what in runs[0]}
     began = time.perf_counter()
     for bundle in bundles:
-        if not (found := verify_bundle(bundle)).ok:
+        if not (found := verify_bundle(bundle, keys=KEYS)).ok:
             raise RuntimeError(f"A sealed bundle does not verify: {found.findings[0]}")
     verify = 1000 * (time.perf_counter() - began) / len(bundles)
     whole = median.pop("all of the claim")
@@ -149,7 +150,7 @@ def _unpacked(bundle: bytes, folder: Path) -> Path:
 
 
 def _ours(bag: Path) -> None:
-    if not (found := verify_bundle(bag)).ok:
+    if not (found := verify_bundle(bag, keys=KEYS)).ok:
         raise RuntimeError(f"A bundle does not verify: {found.findings[0]}")
 
 
