@@ -144,6 +144,7 @@ class Return(PartsReturn):
     """A part that a customer brought back."""
 
     claim_type: Literal["parts_return"] = "parts_return"
+    personal_fields: ClassVar = ("customer", "pin")
     customer: Text
     pin: Code
 
