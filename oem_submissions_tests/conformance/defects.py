@@ -19,6 +19,7 @@ DAKOTA = make_subject(Dakota(), DakotaPortal, SELECTORS)
 
 
 class OneReturnPerInvoice(PartsReturn):
+    personal_fields: ClassVar = ()
     natural_key_fields: ClassVar = ("dealer_code", "invoice")
 
 
@@ -29,6 +30,7 @@ class TooNarrowAKey(Dakota):
 
 
 class EveryQuantityAnother(PartsReturn):
+    personal_fields: ClassVar = ()
     natural_key_fields: ClassVar = ("dealer_code", "invoice", "part", "quantity")
 
 
