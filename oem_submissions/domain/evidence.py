@@ -291,11 +291,16 @@ def worth_before(
     codes = {item.actual for item in readback if item.name == DEALER_READBACK}
     if dealer not in codes:
         return ReasonCode.DEALER_MISMATCH, f"The dealer code {dealer} was not read from the page."
-    for item in readback:
-        identifies = item.name.partition("@")[0] in natural_key_fields and item.sensitivity == "public"
-        if identifies and not shows(text, item.actual):
-            what = f"The page that was photographed does not show the claim's '{item.label}'."
-            return ReasonCode.PRE_EVIDENCE_MISSING, what
+    identifying = [
+        item
+        for item in readback
+        if item.name.partition("@")[0] in natural_key_fields and item.name != DEALER_READBACK
+        if item.sensitivity == "public"
+    ]
+    # The last page of a wizard need not repeat what earlier ones asked; that it shows its own fields is the portal's.
+    if identifying and not any(shows(text, item.actual) for item in identifying):
+        names = ", ".join(dict.fromkeys(f"'{item.label}'" for item in identifying))
+        return ReasonCode.PRE_EVIDENCE_MISSING, f"The page that was photographed shows none of the claim's {names}."
     return None
 
 
