@@ -206,7 +206,7 @@ def test_every_page_is_under_a_strict_policy(desk: RunningDesk, path: str) -> No
 
 
 def test_nothing_can_be_written(desk: RunningDesk) -> None:
-    assert requests.post(f"{desk.url}/", timeout=20).status_code == 405
+    assert requests.post(f"{desk.url}/", timeout=20).status_code == 415
     assert requests.delete(f"{desk.url}/claims/{FILED}", timeout=20).status_code == 405
 
 

@@ -15,7 +15,7 @@ from oem_submissions.domain.states import State
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.services.bound import Portals, Services
-from oem_submissions_tests.faults.worker_process import run
+from oem_submissions_tests.faults.worker_process import KEEPING, run
 from oem_submissions_tests.faults.world import World
 from oem_submissions_tests.services.runs import let_pass
 
@@ -50,7 +50,7 @@ class Lane:
             services.recover("health", 0)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_worker_killed_before_or_after_any_durable_write_leaves_a_claim_that_is_filed_once(world: World) -> None:
     lanes = [Lane("31001", after=False), Lane("31002", after=True)]
     for lane in lanes:
@@ -107,4 +107,6 @@ def check(lane: Lane, world: World, services: Services) -> None:
         "write_outcome",
         "SYNCED",
     ):
-        assert kind in kinds, f"the worker made no write like '{kind}': {lane.writes}"
+        assert kind in kinds or (lane.after and kind in KEEPING), (
+            f"the worker made no write like '{kind}': {lane.writes}"
+        )

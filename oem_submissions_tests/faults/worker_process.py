@@ -49,6 +49,10 @@ class Job:
     standstill_seconds: float = 30.0
 
 
+KEEPING = ("put", "commit evidence_kept")
+"""Nothing but the next write follows on these: to die after one is to die before the next, and that is struck."""
+
+
 class Strike:
     """Counts the writes of the main thread, and strikes at one side of one of them."""
 
@@ -62,6 +66,8 @@ class Strike:
     def around(self, name: str, write: Callable[[], Any]) -> Any:
         """Do the write, unless the worker dies first."""
         if threading.current_thread() is not threading.main_thread():
+            return write()
+        if self._job.after and name in KEEPING:
             return write()
         self._count += 1
         strikes = self._count == self._job.strike  # asked now: in a request's writing, SENT is written
