@@ -60,7 +60,7 @@ class Weed:
             "dir": folder / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "master.port": port,
             "volume.port": port + 1, "filer.port": port + 2, "s3.port": port + 3, "s3.config": folder / "s3.json",
             "master.electionTimeout": "1s", "master.heartbeatInterval": "200ms", "master.volumeSizeLimitMB": 64,
-            "volume.max": 20, "master.telemetry": "false",
+            "volume.max": 20, "master.telemetry": "false", "s3.port.iceberg": 0, "s3.port.lance": 0,
         }  # fmt: skip
         weed = Path(sysconfig.get_path("scripts")) / "weed"
         command = [str(weed), "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
