@@ -42,7 +42,7 @@ def test_we_expect_the_ticks_that_dagster_makes(cron: str, timezone: str, start:
         dagsters.append(tick.astimezone(UTC))
     expected = list(cadence.ticks(start - timedelta(microseconds=1), until))
     assert expected == dagsters
-    for tick in expected:  # backwards, too, from and to every moment
+    for tick in expected[::9]:  # backwards, too, from and to every moment
         assert cadence.last_tick(tick) == cadence.last_tick(tick + timedelta(seconds=1)) == tick
     assert cadence.last_tick(expected[1] - timedelta(seconds=1)) == expected[0]
     assert next(cadence.ticks(expected[0], until)) == expected[1]
