@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, func, or_, select
+from sqlalchemy import Boolean, Engine, Row, and_, func, literal_column, or_, select
 
 from oem_submissions.domain.breaker import Breaker, Ending
 from oem_submissions.domain.lease_log import LeaseEntry
@@ -26,11 +26,13 @@ from oem_submissions.domain.records import (
     LostLease,
     Pins,
 )
-from oem_submissions.domain.states import FILED, LOOKED_UP, TOLD_TO_CRM, State
+from oem_submissions.domain.scheduling import Source
+from oem_submissions.domain.states import FILED, LOOKED_UP, State
 from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.tables import (
+    UNTOLD,
     artifacts,
     attempts,
     claim_terms,
@@ -49,10 +51,7 @@ _LOOK_DUE = and_(
     claims.c.state.in_(sorted(LOOKED_UP)),
     or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
 )
-_UNTOLD = and_(
-    claims.c.state.in_(sorted(TOLD_TO_CRM)),
-    or_(claims.c.crm_version.is_(None), claims.c.crm_version != claims.c.version),
-)
+_UNTOLD = literal_column(f"({UNTOLD})", Boolean)
 
 
 class LedgerReader:
@@ -120,6 +119,8 @@ class LedgerReader:
                 func.count().label("claims"),
                 func.min(claims.c.created_at).label("oldest"),
                 func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
+                func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
+                func.count().filter(claims.c.state == State.READY).label("ready"),
             )
             .where(*where)
             .group_by(claims.c.dealer, claims.c.period)
@@ -127,7 +128,9 @@ class LedgerReader:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query)
-            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest, row.untried) for row in rows]
+            return [
+                DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on) for r in rows
+            ]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
         """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
@@ -198,7 +201,8 @@ class LedgerReader:
     def last_tick(self, oem: str) -> Any:
         """When the OEM's schedule was last evaluated; None when never."""
         with self._engine.connect() as connection:
-            return connection.scalar(select(func.max(ticks.c.at)).where(ticks.c.oem == oem))
+            evaluated = (ticks.c.oem == oem, ticks.c.source != Source.MISSED)
+            return connection.scalar(select(func.max(ticks.c.at)).where(*evaluated))
 
     def attempts(self, claim_id: str) -> list[Attempt]:
         """A claim's attempts, oldest first."""

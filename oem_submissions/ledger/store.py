@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -58,13 +57,13 @@ from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
+from oem_submissions.ledger.scheduler import SchedulerBook
 from oem_submissions.ledger.tables import (
     attempts,
     claim_terms,
     claims,
     dealers,
     enqueue_requests,
-    ticks,
     worker_beats,
 )
 from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
@@ -96,7 +95,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook, DeskBook):
+class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook, DeskBook, SchedulerBook):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
@@ -186,13 +185,6 @@ class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook,
             return connection.execute(
                 insert(enqueue_requests).values(values).returning(enqueue_requests.c.request_id)
             ).scalar_one()
-
-    def record_tick(self, oem: str, source: str, scheduled_for: datetime, requested: int) -> None:
-        """Note that a schedule was evaluated, also when nothing was due."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                insert(ticks).values(oem=oem, source=source, scheduled_for=scheduled_for, requested=requested)
-            )
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
