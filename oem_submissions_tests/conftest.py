@@ -12,10 +12,12 @@ import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
+from sqlalchemy import Engine
 
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions_tests.many_claims import fill
 
 settings.register_profile("thorough", max_examples=1000, stateful_step_count=60, deadline=None)
 
@@ -72,3 +74,16 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     engine = ledger_engine(database_url)
     yield Ledger(engine)
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def many_claims(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engine]:
+    """A ledger with many claims, most of them at their end. Tests only read it."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE many TEMPLATE {}").format(sql.Identifier(migrated_template)))
+        with psycopg.connect(postgres.url("many"), autocommit=True) as connection:
+            fill(connection, 20_000, 4_000, seconds=260)
+        engine = ledger_engine(postgres.url("many"))
+        yield engine
+        engine.dispose()
+        admin.execute("DROP DATABASE many WITH (FORCE)")

@@ -289,18 +289,15 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
-    claims = ledger.all_claims(oem)
-    ready = [claim for claim in claims if claim.state is State.READY]
-    oldest = min((claim.created_at for claim in ready), default=None)
-    tick = ledger.last_tick(oem)
-    count = {state: sum(claim.state is state for claim in claims) for state in State}
+    count, queue = ledger.states_of(oem), ledger.queue_lines([oem])[0]
+    oldest, tick = queue.oldest_ready, queue.last_tick
     release = current(ledger, ADAPTERS[oem])
     return {
         "oem": oem,
         "release": release.pins.pack_version if release else None,
         "state": release.state if release else None,
         "streak": streak_of(ledger, release).count if release else None,
-        "ready": len(ready),
+        "ready": count[State.READY],
         "running": count[State.PREPARED] + count[State.ARMED],
         "filed": count[State.CONFIRMED] + count[State.SEALED] + count[State.SYNCED],
         "refused": count[State.REJECTED],
@@ -444,7 +441,7 @@ def _bundle_of(claim_id: str) -> bytes:
 def list_held(oem: OnlyOem = None, as_json: AsJson = False) -> None:
     """Every held claim, with what to do."""
     with open_ledger() as ledger:
-        held = [claim for claim in ledger.all_claims(oem) if claim.state in HELD]
+        held = [claim for state in sorted(HELD) for claim in ledger.all_claims(oem, state)]
         _show_claims(held, as_json, "No claim is held.")
 
 

@@ -11,28 +11,47 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    func,
+    insert,
+    lateral,
+    literal_column,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from oem_submissions.domain.dispositions import AWAITS_DECISION, FIRST, POLLED, Disposition, Seen, Standing, is_expected
+from oem_submissions.domain.dispositions import AWAITS_DECISION, FIRST, Disposition, Seen, Standing, is_expected
 from oem_submissions.domain.failures import LeaseLost, StateConflict
 from oem_submissions.domain.polling import DuePoll, HistoryRead
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, DueWork, Lease, Pins
-from oem_submissions.domain.states import FILED, State
+from oem_submissions.domain.states import State
 from oem_submissions.domain.sweeping import Finding, Kind, Sweep
 from oem_submissions.domain.texts import keepable
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.moves import database_now
 from oem_submissions.ledger.reading import claim_of
-from oem_submissions.ledger.tables import claims, dealers, dispositions, history_reads, sweep_findings, sweeps
+from oem_submissions.ledger.tables import (
+    IS_UNTOLD,
+    POLLED_CLAIM,
+    claims,
+    dealers,
+    dispositions,
+    history_reads,
+    sweep_findings,
+    sweeps,
+)
 
 _TEXT = 2000
-_FILED = claims.c.state.in_(sorted(FILED))
-_IS_POLLED = or_(dispositions.c.claim_id.is_(None), dispositions.c.disposition.in_(sorted(POLLED)))
-_IS_UNTOLD = and_(claims.c.state == State.SYNCED, dispositions.c.crm_version.is_distinct_from(dispositions.c.version))
 
 
 class HistoryBook:
@@ -219,46 +238,51 @@ _DECIDED = frozenset(Disposition) - AWAITS_DECISION
 
 def _reads_due(oem: str, every: float) -> Select[Any]:
     """Of each account with a claim that is polled: its last read, and the period whose claims wait longest."""
-    last = (
-        select(history_reads.c.dealer, history_reads.c.read_id, history_reads.c.again_at)
-        .where(history_reads.c.oem == oem)
-        .order_by(history_reads.c.dealer, history_reads.c.read_id.desc())
-        .ext(distinct_on(history_reads.c.dealer))
-        .subquery()
-    )
-    due_at = func.coalesce(last.c.again_at, func.min(claims.c.confirmed_at) + timedelta(seconds=every))
-    return (
+    mine = (
         select(
             claims.c.dealer,
             func.min(claims.c.period).label("period"),
             func.count().label("claims"),
             func.min(claims.c.created_at).label("oldest"),
+            func.min(claims.c.confirmed_at).label("first"),
+        )
+        .where(claims.c.oem == oem, literal_column(f"({POLLED_CLAIM})", Boolean))
+        .group_by(claims.c.dealer)
+        .subquery()
+    )
+    last = lateral(
+        select(history_reads.c.read_id, history_reads.c.again_at)
+        .where(history_reads.c.oem == oem, history_reads.c.dealer == mine.c.dealer)
+        .order_by(history_reads.c.read_id.desc())
+        .limit(1)
+    )
+    due_at = func.coalesce(last.c.again_at, mine.c.first + timedelta(seconds=every))
+    return (
+        select(
+            mine,
             func.coalesce(last.c.read_id, 0).label("read_id"),
             _seconds(func.clock_timestamp() - due_at).label("overdue"),
         )
-        .select_from(claims)
-        .outerjoin(dispositions, dispositions.c.claim_id == claims.c.claim_id)
-        .outerjoin(last, last.c.dealer == claims.c.dealer)
-        .where(claims.c.oem == oem, _FILED, _IS_POLLED)
-        .group_by(claims.c.dealer, last.c.read_id, last.c.again_at)
-        .having(due_at <= func.clock_timestamp())
-        .order_by(claims.c.dealer)
+        .select_from(mine.outerjoin(last, true()))
+        .where(due_at <= func.clock_timestamp())
+        .order_by(mine.c.dealer)
     )
 
 
 def _tellings_due(oem: str) -> Select[Any]:
+    untold = select(dispositions).where(literal_column(IS_UNTOLD, Boolean)).subquery()
     return (
         select(
             claims.c.dealer,
             claims.c.period,
             func.count().label("claims"),
             func.min(claims.c.created_at).label("oldest"),
-            func.max(dispositions.c.version).label("version"),
+            func.max(untold.c.version).label("version"),
             func.min(claims.c.claim_id).label("claim_id"),
-            _seconds(func.clock_timestamp() - func.min(dispositions.c.changed_at)).label("overdue"),
+            _seconds(func.clock_timestamp() - func.min(untold.c.changed_at)).label("overdue"),
         )
-        .join(dispositions, dispositions.c.claim_id == claims.c.claim_id)
-        .where(claims.c.oem == oem, _IS_UNTOLD)
+        .join(untold, untold.c.claim_id == claims.c.claim_id)
+        .where(claims.c.oem == oem, claims.c.state == State.SYNCED)
         .group_by(claims.c.dealer, claims.c.period)
         .order_by(claims.c.dealer, claims.c.period)
     )

@@ -166,6 +166,7 @@ def _past_retention(months: int) -> Select[Any]:
         .outerjoin(dispositions, dispositions.c.claim_id == claims.c.claim_id)
         .where(claims.c.pruned_at.is_(None), claims.c.state.in_(sorted(AT_REST)))
         .where(rested + func.make_interval(0, months) <= func.clock_timestamp())
+        .where(claims.c.updated_at <= func.now() - func.make_interval(0, months))  # stable, so that an index serves
     )
 
 

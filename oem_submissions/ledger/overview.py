@@ -52,6 +52,14 @@ class OverviewBook:
             found = {State(row.state): row.claims for row in connection.execute(count_query(states))}
         return {state: found.get(state, 0) for state in states}
 
+    def states_of(self, oem: str) -> dict[State, int]:
+        """How many of the OEM's claims are in each state, those at their end included: counted, one index line each."""
+        where = claims.c.oem == oem
+        query = select(claims.c.state, func.count().label("claims")).where(where).group_by(claims.c.state)
+        with self._engine.connect() as connection:
+            found = {State(row.state): row.claims for row in connection.execute(query)}
+        return {state: found.get(state, 0) for state in State}
+
     def held_claims(self, states: Collection[State], limit: int) -> list[Held]:
         """The claims in these states, those that came due longest ago first."""
         with self._engine.connect() as connection:

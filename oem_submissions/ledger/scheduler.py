@@ -215,7 +215,9 @@ def at_risk_query(due: Mapping[str, tuple[date, date]]) -> Select[Any]:
         select(
             func.count().label("claims"),
             func.min(claims.c.due_on).label("earliest"),
-            func.array_agg(aggregate_order_by(claims.c.claim_id, claims.c.due_on, claims.c.claim_id)).label("claim_ids"),
+            func.array_agg(aggregate_order_by(claims.c.claim_id, claims.c.due_on, claims.c.claim_id)).label(
+                "claim_ids"
+            ),
         ).where(claims.c.oem == named.c.oem, urgent, ~hopeless)
     )
     return select(named.c.oem, mine).select_from(named.join(mine, true())).where(mine.c.claims > 0)

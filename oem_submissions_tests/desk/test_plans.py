@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Engine, Select, text
 from sqlalchemy.dialects import postgresql
@@ -13,11 +11,8 @@ from sqlalchemy.dialects import postgresql
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.ledger import overview, scheduler
-from oem_submissions.ledger.embedded import EmbeddedPostgres
-from oem_submissions.ledger.store import Ledger, ledger_engine
-from oem_submissions_tests.many_claims import fill
+from oem_submissions.ledger.store import Ledger
 
-CLAIMS = 10_000
 BIG = ("claims", "claim_terms", "events", "attempts", "artifacts")
 OEMS = ("aurora", "borealis", "cascade")
 QUERIES: dict[str, Select[Any]] = {
@@ -40,46 +35,33 @@ PLAIN = {
 }
 
 
-@pytest.fixture(scope="module")
-def full(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engine]:
-    """A ledger with many claims, most of them at their end."""
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE many TEMPLATE {migrated_template}")
-        with psycopg.connect(postgres.url("many"), autocommit=True) as connection:
-            fill(connection, CLAIMS)
-        engine = ledger_engine(postgres.url("many"))
-        yield engine
-        engine.dispose()
-        admin.execute("DROP DATABASE many WITH (FORCE)")
-
-
 def plan_of(engine: Engine, query: str) -> str:
     with engine.connect() as connection:
         return "\n".join(connection.scalars(text("EXPLAIN " + query.replace(":", r"\:"))))
 
 
 @pytest.mark.parametrize("what", [*QUERIES, *PLAIN])
-def test_no_page_reads_a_big_table_from_end_to_end(full: Engine, what: str) -> None:
+def test_no_page_reads_a_big_table_from_end_to_end(many_claims: Engine, what: str) -> None:
     compiled = PLAIN.get(what) or str(
         QUERIES[what].compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
     )
-    plan = plan_of(full, compiled)
+    plan = plan_of(many_claims, compiled)
     assert "Index" in plan
     assert not [table for table in BIG if f"Seq Scan on {table}" in plan], plan
     # Nor from its newest on, until enough was met of what may be nowhere.
     assert ("ix_claims_updated_at" in plan) is (what == "recent claims"), plan
 
 
-def test_each_look_up_finds_what_it_should(full: Engine) -> None:
-    ledger = Ledger(full)
+def test_each_look_up_finds_what_it_should(many_claims: Engine) -> None:
+    ledger = Ledger(many_claims)
     for term in ("aur-0004713", "aurora-000000004713", "REC0004713", "RO00004713"):
         assert [claim.claim_id for claim in ledger.look_up(f" {term} ", 10)] == ["aurora-000000004713"], term
     assert ledger.look_up("AUR-000471", 10) == []
     assert ledger.look_up("\x00\ud800", 10) == []
 
 
-def test_counts_and_lists_say_the_same(full: Engine) -> None:
-    ledger = Ledger(full)
+def test_counts_and_lists_say_the_same(many_claims: Engine) -> None:
+    ledger = Ledger(many_claims)
     counts = ledger.count_states([State.DEAD, State.NEEDS_REVIEW])
     assert 0 < counts[State.DEAD] < 1000
     assert sum(kind.claims for kind in ledger.dead_kinds()) == counts[State.DEAD]
@@ -94,7 +76,7 @@ def test_counts_and_lists_say_the_same(full: Engine) -> None:
     assert lines[-1].oldest_ready is None
 
 
-def test_a_dealers_claims_are_found_whatever_the_capitals(full: Engine) -> None:
-    found = Ledger(full).of_dealer("D0007", 20)
+def test_a_dealers_claims_are_found_whatever_the_capitals(many_claims: Engine) -> None:
+    found = Ledger(many_claims).of_dealer("D0007", 20)
     assert len(found) == 20
     assert {claim.dealer for claim in found} == {"d0007"}
