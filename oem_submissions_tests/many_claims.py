@@ -109,7 +109,8 @@ _STEPS: tuple[LiteralString, ...] = (
     """
     INSERT INTO lease_log (at, kind, oem, dealer, run_id, worker, fencing_token, expires_at)
     SELECT at + place * interval '18 seconds', kind, oem, dealer, run_id, 'worker-1', run, at + interval '2 minutes'
-    FROM ran, unnest(ARRAY['acquired', 'renewed', 'renewed', 'renewed', 'released']) WITH ORDINALITY AS kinds (kind, place)
+    FROM ran, unnest(ARRAY['acquired', 'renewed', 'renewed', 'renewed', 'released']) WITH ORDINALITY AS kinds
+        (kind, place)
     ORDER BY run, place
     """,
     """

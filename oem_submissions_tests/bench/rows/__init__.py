@@ -5,7 +5,7 @@ A row that needs neither portal nor browser is in `COMPUTED`; its `measure` take
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import drift, evidence, guarantees, lookup
+from oem_submissions_tests.bench.rows import drift, evidence, guarantees, lookup, oems, scale
 
 ROWS = {"guarantees": guarantees, "evidence": evidence}
-COMPUTED = {"drift": drift, "lookup": lookup}
+COMPUTED = {"drift": drift, "lookup": lookup, "scale": scale, "oems": oems}
