@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -95,7 +96,17 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook, DeskBook, SchedulerBook):
+class Ledger(
+    LedgerReader,
+    HistoryBook,
+    ReleaseBook,
+    ProbeBook,
+    EvidenceLogBook,
+    KeepingBook,
+    OverviewBook,
+    DeskBook,
+    SchedulerBook,
+):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
