@@ -225,8 +225,8 @@ def unattended_query(seconds: float) -> Select[Any]:
 
 def at_risk_query(due: Mapping[str, tuple[date, date]]) -> Select[Any]:
     """From the index by OEM and state."""
-    lost = literal([pair[0] for pair in due.values()], ARRAY(Date))
-    near = literal([pair[1] for pair in due.values()], ARRAY(Date))
+    lost = cast([pair[0] for pair in due.values()], ARRAY(Date))
+    near = cast([pair[1] for pair in due.values()], ARRAY(Date))
     given = func.unnest(literal(list(due), ARRAY(Text)), lost, near)
     named = given.table_valued("oem", "lost", "near").render_derived("named")
     urgent = claims.c.state.in_(sorted(UNFILED)) & (claims.c.due_on <= named.c.near)
