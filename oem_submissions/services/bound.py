@@ -37,7 +37,7 @@ from oem_submissions.services.history import Reader
 from oem_submissions.services.intake import IntakeReport, take_in_due_claims
 from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
-from oem_submissions.services.queue import look_at_tick, make_up_ticks, work_to_enqueue
+from oem_submissions.services.queue import look_at_tick, make_up_ticks, why_wait, work_to_enqueue
 from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.scheduler_health import scheduler_health, watch_deadlines
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
@@ -100,6 +100,10 @@ class Services:
     def look_at_tick(self, oem: str, scheduled: datetime) -> tuple[bool, str]:
         """Whether a tick is to be noted, and why there is nothing to do at it; empty: enqueue."""
         return look_at_tick(self.ledger, self.adapters[oem], scheduled)
+
+    def why_wait(self, oem: str) -> str:
+        """Why no claim of the OEM is begun now, though its release would file: a window, or a cut-off; else empty."""
+        return why_wait(self.ledger, self.adapters[oem].cadence, production(self.releases(oem)))
 
     def make_up_ticks(self, paused: Collection[str]) -> list[str]:
         """Note ticks that nobody evaluated, and make them up; `paused`: OEMs whose schedule a person has stopped."""
