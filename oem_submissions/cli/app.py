@@ -44,6 +44,7 @@ from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.services.queue import note_command
 from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
 from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
@@ -158,6 +159,42 @@ def chaos(
 
 
 @app.command()
+def soak(
+    hours: Annotated[float, typer.Option(min=0.01, help="Of the scheduler's time.")] = 24,
+    speed: Annotated[float, typer.Option(min=1, help="So many times as fast: 24 hours at 60 take 24 minutes.")] = 60,
+    seed: Annotated[int, typer.Option(help="Which made-up claims.")] = 1,
+    kill_daemon: Annotated[
+        bool, typer.Option("--kill-daemon", help="SIGKILL Dagster's daemon in the middle, and start it again.")
+    ] = False,
+    home: Annotated[
+        Path | None, typer.Option(help="An empty folder to keep; else one that goes if all is well.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A scheduler's day in less time, judged by the append-only logs: orphans, overlaps, missed ticks, lateness.
+
+    Compressed are the OEMs' cadences, down to a tick a minute, and their catch-up windows. Real are Dagster's daemon
+    and queue, database, leases, workers, browser, portals and every second they take. A missed tick is one also when it
+    was made up. Touches nothing of this installation.
+    """
+    from oem_submissions.cli.chaos import chaos_home
+    from oem_submissions.cli.soak import run_soak, soak_table, wrong_in
+
+    with chaos_home(home) as own:
+        terminal.print(f"Starting a whole system in {own} …")
+        document = run_soak(hours, speed, seed, kill_daemon, own)
+    wrong = wrong_in(document)
+    if not (home or wrong):
+        shutil.rmtree(own, ignore_errors=True)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print(soak_table(document))
+    if wrong:
+        raise NotSo(f"Must be none and is not: {', '.join(wrong)}. The logs are in {own}.")
+
+
+@app.command()
 def simulator(
     port: Annotated[int, typer.Option(help="Of http; 0 takes any.")] = 8700,
     state: Annotated[Path | None, typer.Option(help="Where it keeps what it filed; in memory without.")] = None,
@@ -249,6 +286,8 @@ def enqueue(
         due = ledger.due_work(oem, wanted, period)
         request = ledger.request_enqueue(oem, wanted, period, person()) if due else None
         closed = closed_sentence(ledger, oem) if due else None
+        if not wanted and period is None:
+            note_command(ledger, ADAPTERS[oem], len(due))
     document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due], "closed": closed}
     if as_json:
         print_json(document)

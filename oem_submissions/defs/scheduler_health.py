@@ -248,7 +248,9 @@ def _row(oem: OemHealth) -> dict[str, Any]:
 
 
 def _dead_metadata(kinds: Sequence[DeadKind]) -> dict[str, Any]:
-    rows = [{"OEM": k.oem, "reason": k.reason, "pack": k.pack, "claims": str(k.claims)} for k in kinds]
+    rows = [
+        {"OEM": k.oem, "reason": k.reason and str(k.reason), "pack": k.pack, "claims": str(k.claims)} for k in kinds
+    ]
     return {
         "claims": sum(kind.claims for kind in kinds),
         "by reason": text_table(rows, ("OEM", "reason", "pack", "claims")),
