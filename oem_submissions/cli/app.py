@@ -38,6 +38,7 @@ from oem_submissions.domain.gate import NEEDED
 from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import ReleaseState
+from oem_submissions.domain.scheduler_health import OemHealth
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.verify import verify_bundle
@@ -47,6 +48,7 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.services.queue import note_command
 from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
+from oem_submissions.services.scheduler_health import scheduler_health
 from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
 
 app = typer.Typer(
@@ -303,9 +305,10 @@ def enqueue(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Per OEM: release and streak, ready, running, filed, refused, held, dead, queue age, last tick."""
+    """Per OEM: release and streak, claims by state, queue age, last tick; the scheduler's trouble of the last day."""
     with open_ledger() as ledger:
-        rows = [_status(oem, ledger) for oem in ADAPTERS]
+        health = {one.oem: one for one in scheduler_health(ledger, ADAPTERS, {}).oems}
+        rows = [_status(oem, ledger, health[oem]) for oem in ADAPTERS]
         open_alerts = ledger.alerts()
     if as_json:
         print_json({"oems": rows, "alerts": [asdict(alert) for alert in open_alerts]})
@@ -317,17 +320,21 @@ def status(as_json: AsJson = False) -> None:
         terminal.print(f"ALERT {at} {alert.kind}{times}: {alert.text}", style="red", markup=False, highlight=False)
 
 
+_TROUBLES = ("missed_ticks", "orphans", "overlaps", "stuck")
+
+
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """The row as it fits a terminal."""
     dots = "●" * min(row["streak"] or 0, NEEDED) + "○" * max(NEEDED - (row["streak"] or 0), 0)
     stands = f"{row['release']} {row['state']}" if row["release"] else None
     if row["state"] == ReleaseState.VERIFYING:
         stands = f"{stands} {dots}"
-    rest = {name: value for name, value in row.items() if name not in ("oem", "release", "state", "streak")}
-    return {"oem": row["oem"], "release": stands, **rest}
+    said = [f"{row[name]} {name.replace('_', ' ')}" for name in _TROUBLES if row[name]]
+    rest = {n: v for n, v in row.items() if n not in ("oem", "release", "state", "streak", "late", *_TROUBLES)}
+    return {"oem": row["oem"], "release": stands, **rest, "trouble": ", ".join([*said, *filter(None, [row["late"]])])}
 
 
-def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
+def _status(oem: str, ledger: Ledger, health: OemHealth) -> dict[str, Any]:
     claims = ledger.all_claims(oem)
     ready = [claim for claim in claims if claim.state is State.READY]
     oldest = min((claim.created_at for claim in ready), default=None)
@@ -348,6 +355,11 @@ def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
         "breaker": ledger.breaker(oem).position,
         "queue_age_seconds": round((datetime.now(UTC) - oldest).total_seconds()) if oldest else None,
         "last_tick": tick.isoformat(timespec="seconds") if tick else None,
+        "late": " and ".join(health.queue.late) or None,
+        "missed_ticks": len(health.missed),
+        "orphans": len(health.orphans),
+        "overlaps": len(health.overlaps),
+        "stuck": len(health.stuck),
     }
 
 
