@@ -20,12 +20,14 @@ class Queue(Room):
 
     def queue(self, request: Request) -> Response:
         """All of it on one page."""
-        breakers = self.reader.breakers()
+        breakers, health = self.reader.breakers(), self.operating.health()
+        troubles = [*health.late, *health.missed, *health.orphans, *health.overlaps, *health.stuck]
         return self.page(
             request,
             "queue.html.j2",
             lines=self.reader.queue_lines(self.operating.oems()),
             leases=self.reader.held_leases(),
+            troubles=[trouble.sentence() for trouble in troubles],
             losses=self.reader.recent_losses(LOSSES),
             accounts=[breaker for breaker in breakers if breaker.dealer],
             portals=[breaker for breaker in breakers if not breaker.dealer],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, Engine, Row, and_, func, literal_column, or_, select
+from sqlalchemy import Boolean, Engine, Row, Select, and_, func, literal_column, or_, select
 
 from oem_submissions.domain.breaker import Breaker, Ending
 from oem_submissions.domain.lease_log import LeaseEntry
@@ -107,25 +107,7 @@ class LedgerReader:
         A held claim whose next look is later is no work: nobody can do anything with it yet. Nor is a claim that waits
         to be filed, while nothing is to be filed.
         """
-        moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
-        where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
-        where += [claims.c.due_on <= func.current_date()]
-        where += [claims.c.dealer.in_(dealers)] if dealers else []
-        where += [claims.c.period == period] if period else []
-        query = (
-            select(
-                claims.c.dealer,
-                claims.c.period,
-                func.count().label("claims"),
-                func.min(claims.c.created_at).label("oldest"),
-                func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
-                func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
-                func.count().filter(claims.c.state == State.READY).label("ready"),
-            )
-            .where(*where)
-            .group_by(claims.c.dealer, claims.c.period)
-            .order_by("oldest")
-        )
+        query = due_work_query(oem, dealers, period, filing)
         with self._engine.connect() as connection:
             rows = connection.execute(query)
             return [
@@ -387,3 +369,26 @@ def event_of(row: Row[Any]) -> Event:
     """The row as a record."""
     states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
     return Event(**{**row._mapping, **states})
+
+
+def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing: bool) -> Select[Any]:
+    """From three indexes: claims in the states that are not ends, those that the CRM must hear of, due looks."""
+    moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
+    where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
+    where += [claims.c.due_on <= func.current_date()]
+    where += [claims.c.dealer.in_(dealers)] if dealers else []
+    where += [claims.c.period == period] if period else []
+    return (
+        select(
+            claims.c.dealer,
+            claims.c.period,
+            func.count().label("claims"),
+            func.min(claims.c.created_at).label("oldest"),
+            func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
+            func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
+            func.count().filter(claims.c.state == State.READY).label("ready"),
+        )
+        .where(*where)
+        .group_by(claims.c.dealer, claims.c.period)
+        .order_by("oldest")
+    )

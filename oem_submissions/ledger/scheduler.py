@@ -5,7 +5,7 @@ What is judged is in `domain.scheduler_health`; leases are in `leases`, alerts i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from oem_submissions.domain.lease_log import LeaseEntry
+from oem_submissions.domain.overview import DeadKind
+from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.scheduler_health import MAY_STICK, UNFILED, Stuck
 from oem_submissions.domain.scheduling import AtRisk, CatchUp, Source, Tick
 from oem_submissions.domain.states import LOOKED_UP, State
@@ -94,18 +96,17 @@ class SchedulerBook:
                 return False
             if what.made_up is not None:
                 rows.append(_tick_row(oem, Source.CATCH_UP, what.made_up, 0, cadence))
-                values = {"oem": oem, "dealers": [], "period": None, "requested_by": _CATCH_UP}
-                connection.execute(insert(enqueue_requests).values(values))
+                request = insert(enqueue_requests).values(oem=oem, dealers=[], period=None, requested_by=_CATCH_UP)
+                connection.execute(request)
             connection.execute(insert(ticks), rows)
             return True
 
     # --- health ---
 
-    def lease_entries(self, since: datetime) -> Iterator[LeaseEntry]:
+    def lease_entries(self, since: datetime) -> list[LeaseEntry]:
         """The lease log from then on, in the order it was written."""
         with self._engine.connect() as connection:
-            for row in connection.execute(lease_log_query(since)):
-                yield LeaseEntry(**row._mapping)
+            return [LeaseEntry(**row._mapping) for row in connection.execute(lease_log_query(since))]
 
     def oldest_ready(self, oems: Sequence[str]) -> dict[str, datetime]:
         """By OEM: since when the due claim that waits longest could be filed; without those where none waits."""
@@ -118,6 +119,14 @@ class SchedulerBook:
             return [
                 Stuck(row.claim_id, row.oem, row.dealer, State(row.state), row.since)
                 for row in connection.execute(stuck_query(seconds))
+            ]
+
+    def unattended(self, seconds: float) -> list[DeadKind]:
+        """Dead letters that nobody has touched for so long, counted by OEM and reason."""
+        with self._engine.connect() as connection:
+            return [
+                DeadKind(row.oem, ReasonCode(row.reason) if row.reason else None, None, row.claims)
+                for row in connection.execute(unattended_query(seconds))
             ]
 
     def at_risk(self, due: Mapping[str, tuple[date, date]]) -> list[AtRisk]:
@@ -203,10 +212,21 @@ def stuck_query(seconds: float) -> Select[Any]:
     )
 
 
+def unattended_query(seconds: float) -> Select[Any]:
+    """From the index by state and time."""
+    long_ago = _NOW - timedelta(seconds=seconds)
+    return (
+        select(claims.c.oem, claims.c.reason, func.count().label("claims"))
+        .where(claims.c.state == State.DEAD, claims.c.updated_at < long_ago)
+        .group_by(claims.c.oem, claims.c.reason)
+        .order_by(claims.c.oem, claims.c.reason)
+    )
+
+
 def at_risk_query(due: Mapping[str, tuple[date, date]]) -> Select[Any]:
     """From the index by OEM and state."""
-    lost = literal([pair[0] for pair in due.values()], ARRAY(Date))
-    near = literal([pair[1] for pair in due.values()], ARRAY(Date))
+    lost = cast([pair[0] for pair in due.values()], ARRAY(Date))
+    near = cast([pair[1] for pair in due.values()], ARRAY(Date))
     given = func.unnest(literal(list(due), ARRAY(Text)), lost, near)
     named = given.table_valued("oem", "lost", "near").render_derived("named")
     urgent = claims.c.state.in_(sorted(UNFILED)) & (claims.c.due_on <= named.c.near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import HELD, State
-from oem_submissions.ledger import overview, scheduler
+from oem_submissions.ledger import overview, reading, scheduler
 from oem_submissions.ledger.store import Ledger
 
 BIG = ("claims", "claim_terms", "events", "attempts", "artifacts")
@@ -26,6 +27,11 @@ QUERIES: dict[str, Select[Any]] = {
     "dead letters by kind": overview.dead_kinds_query(),
     "the queues": overview.queue_query(OEMS),
     "the queues' age": scheduler.oldest_query(OEMS),
+    "due work": reading.due_work_query("aurora", (), None, True),
+    "what is under way": reading.due_work_query("aurora", (), None, False),
+    "stuck claims": scheduler.stuck_query(900),
+    "unattended dead letters": scheduler.unattended_query(86_400),
+    "claims near their deadline": scheduler.at_risk_query(dict.fromkeys(OEMS, (date(2026, 3, 1), date(2026, 3, 3)))),
 }
 PLAIN = {
     "recent claims": "SELECT * FROM claims ORDER BY updated_at DESC LIMIT 30",

@@ -112,7 +112,9 @@ def test_missed_ticks_are_made_up_once_inside_the_window_and_only_noted_outside(
 
 
 def test_a_schedule_asks_in_time_and_again_only_for_its_own_interrupted_tick() -> None:
-    def why(now: datetime, noted: Source | None = None, newest: datetime | None = utc(24, 3)) -> str:
+    before = utc(24, 3)
+
+    def why(now: datetime, noted: Source | None = None, newest: datetime | None = before) -> str:
         return why_not_tick(HOURLY, utc(24, 4), now, noted, newest)
 
     assert why(utc(24, 4, 6)) == ""
