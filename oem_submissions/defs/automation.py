@@ -28,7 +28,7 @@ from dagster import (
 )
 
 from oem_submissions.defs.assets import CRM_INTAKE, asset_keys, worker_name
-from oem_submissions.defs.partitions import add_dealers, partition_key
+from oem_submissions.defs.partitions import add_dealers, partition_key, partition_tags
 from oem_submissions.defs.reading import reads_only
 from oem_submissions.domain.records import DueLook, DueWork
 from oem_submissions.domain.scheduling import Source
@@ -291,10 +291,11 @@ def runs_under_way(instance: DagsterInstance, oem: str) -> set[tuple[str, str]]:
 
 def run_request(work: DueWork, run_key: str | None = None, job_name: str | None = None) -> RunRequest:
     """A run for one unit of work, with the tags that the queue's limits and people look at."""
+    key = partition_key(work.dealer, work.period)
     return RunRequest(
         run_key=run_key,
         job_name=job_name,
-        partition_key=partition_key(work.dealer, work.period),
+        partition_key=key,
         tags={
             "oem": work.oem,
             "dealer": work.dealer,

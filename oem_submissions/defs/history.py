@@ -46,7 +46,7 @@ from dagster import (
 from oem_submissions.defs.assets import CrmNotTold, asset_keys, retry_policy, worker_name
 from oem_submissions.defs.automation import UNFINISHED, run_request
 from oem_submissions.defs.metadata import links, pin_tags, text_table
-from oem_submissions.defs.partitions import add_dealers, dealers_of, partition_of, partitions_of
+from oem_submissions.defs.partitions import add_dealers, dealers_of, partition_of, partition_tags, partitions_of
 from oem_submissions.defs.reading import DISPOSITIONS, SWEEP, reads_only
 from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.failures import ConfigurationError, SubmissionError
@@ -320,7 +320,10 @@ def sweep_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
         add_dealers(context.instance, rules.oem, dealers)
         wanted = [dealer for dealer in dealers if dealer not in busy]
         tags = {"oem": rules.oem}
-        requests = [RunRequest(partition_key=dealer, tags={**tags, "dealer": dealer}) for dealer in wanted]
+        requests = [
+            RunRequest(partition_key=dealer, tags={**tags, "dealer": dealer, **partition_tags(dealer)})
+            for dealer in wanted
+        ]
         return requests or SkipReason("No account has claims that is not being swept.")
 
     return sweep

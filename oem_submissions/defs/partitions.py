@@ -26,6 +26,8 @@ _GRAINS: dict[Grain, type[DailyPartitionsDefinition | WeeklyPartitionsDefinition
     "month": MonthlyPartitionsDefinition,
 }
 
+_PARTITION = "dagster/partition"
+
 
 def dealers_of(oem: str) -> DynamicPartitionsDefinition:
     """The dealers of an OEM."""
@@ -42,6 +44,16 @@ def partitions_of(rules: ClaimRules, start: date) -> MultiPartitionsDefinition:
 def partition_key(dealer: str, period: str) -> MultiPartitionKey:
     """Dagster's key of a dealer's period."""
     return MultiPartitionKey({"dealer": dealer, "period": period})
+
+
+def partition_tags(key: str) -> dict[str, str]:
+    """What makes a request's run one of this partition, for Dagster, as it would find out itself.
+
+    It would ask its storage for every single request whether the dealer is known, on a connection of its own: a
+    thousand requests of one tick take most of a minute. `add_dealers` has just seen to that.
+    """
+    parts = key.keys_by_dimension if isinstance(key, MultiPartitionKey) else {}
+    return {_PARTITION: str(key), **{f"{_PARTITION}/{name}": part for name, part in parts.items()}}
 
 
 def partition_of(context: OpExecutionContext, oem: str) -> Partition:

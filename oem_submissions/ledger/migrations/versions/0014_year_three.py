@@ -31,7 +31,8 @@ def upgrade() -> None:
 
 def _polled() -> None:
     """Which claims the OEM has not decided of. By a trigger: workers of the version before move dispositions, too."""
-    op.add_column("claims", sa.Column("polled", sa.Boolean(), server_default=sa.text("true"), nullable=False))
+    op.add_column("claims", sa.Column("polled", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.alter_column("claims", "polled", server_default=sa.text("true"))  # of those to come: no row is written for it
     op.execute(
         f"""
         CREATE FUNCTION note_polled() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -46,9 +47,9 @@ def _polled() -> None:
         "CREATE TRIGGER polled AFTER INSERT OR UPDATE OF disposition ON dispositions "
         "FOR EACH ROW EXECUTE FUNCTION note_polled()"
     )
-    op.execute(
-        "UPDATE claims SET polled = false FROM dispositions "
-        f"WHERE dispositions.claim_id = claims.claim_id AND disposition NOT IN ({_POLLED})"
+    op.execute(  # most are decided, and stay as they are: to write a million rows takes minutes
+        "UPDATE claims SET polled = true WHERE NOT EXISTS (SELECT 1 FROM dispositions "
+        f"WHERE dispositions.claim_id = claims.claim_id AND disposition NOT IN ({_POLLED}))"
     )
     where = sa.text(f"polled AND state IN ({_FILED})")
     op.create_index("ix_claims_polled", "claims", ["oem", "dealer"], postgresql_where=where)
