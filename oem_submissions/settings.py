@@ -107,6 +107,8 @@ class Settings:
     """Of the evidence store: a folder, or `s3://bucket/prefix`; None: below `home`."""
     retention_months: int = 24
     """For so long after it came to rest, a claim's evidence stays whatever anybody wants."""
+    run_retention_days: int = 180
+    """For so long Dagster's finished runs and the lines of the daily logs stay."""
     object_lock: bool = True
     """Whether a bucket must enforce the retention itself."""
     personal_key: str | None = None
@@ -193,6 +195,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),
         evidence_place=_evidence_place(env),
         retention_months=int(_number(env, "RETENTION_MONTHS", 24, least=1)),
+        run_retention_days=int(_number(env, "RUN_RETENTION_DAYS", 180, least=30)),
         object_lock=_object_lock(env),
         personal_key=_personal_key(env),
         desk=_desk(env),

@@ -300,6 +300,7 @@ def run_request(work: DueWork, run_key: str | None = None, job_name: str | None 
             "oem": work.oem,
             "dealer": work.dealer,
             "period": work.period,
+            **partition_tags(key),
             **({"dagster/priority": str(work.priority)} if work.priority else {}),
         },
     )

@@ -36,6 +36,7 @@ from oem_submissions.defs.history import (
     sweep_schedule,
 )
 from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
+from oem_submissions.defs.pruning import prune_sensor
 from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.defs.scheduler_health import (
     dead_letters_asset,
@@ -88,6 +89,7 @@ def all_definitions(
         sensors=[
             crm_intake_sensor(settings.intake_seconds),
             new_dealers_sensor(adapters),
+            prune_sensor(settings.run_retention_days),
             enqueue_requests_sensor(jobs),
             missed_ticks_sensor(adapters),
             scheduler_health_sensor(adapters),

@@ -170,6 +170,12 @@ def _past_retention(months: int) -> Select[Any]:
     )
 
 
+def held_claims_query() -> Select[Any]:
+    """Ids of the claims that are under a legal hold."""
+    last = select(func.max(legal_holds.c.entry)).group_by(legal_holds.c.claim_id)
+    return select(legal_holds.c.claim_id).where(legal_holds.c.entry.in_(last), legal_holds.c.on)
+
+
 def _holds(connection: Connection, *where: ColumnElement[bool]) -> list[Hold]:
     last = select(func.max(legal_holds.c.entry)).where(*where).group_by(legal_holds.c.claim_id)
     query = select(legal_holds).where(legal_holds.c.entry.in_(last), legal_holds.c.on).order_by(legal_holds.c.entry)

@@ -56,6 +56,7 @@ from oem_submissions.ledger.moves import (
 )
 from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
+from oem_submissions.ledger.pruning import PruningBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
 from oem_submissions.ledger.scheduler import SchedulerBook
@@ -99,6 +100,7 @@ def _say_unavailable(context: ExceptionContext) -> None:
 class Ledger(
     LedgerReader,
     HistoryBook,
+    PruningBook,
     ReleaseBook,
     ProbeBook,
     EvidenceLogBook,

@@ -320,7 +320,6 @@ history_reads = Table(
     Column("again_at", _Moment, nullable=False),
     CheckConstraint("(reason IS NULL) = (filings IS NOT NULL)", name="read_or_why_not"),
     Index("ix_history_reads_account", "oem", "dealer", "read_id"),
-    Index("ix_history_reads_at", "at"),
 )
 """Append-only: every time that an account's history was read as a whole, or could not be."""
 
@@ -574,5 +573,5 @@ APPEND_ONLY = (
     evidence_stamps,
     legal_holds,
 )
-PRUNED = (lease_log, ticks, enqueue_requests, probes, history_reads)
+PRUNED = (lease_log, ticks, enqueue_requests)
 """Of these, what is old may be deleted, by `pruning` alone: a second trigger refuses the rest, whoever asks."""

@@ -15,7 +15,7 @@ _TOLD_TO_CRM = (
     " 'REJECTED', 'SYNCED', 'WITHDRAWN')"
 )
 _IS_UNTOLD = "CASE WHEN crm_version = version THEN false ELSE true END"
-_PRUNED = ("lease_log", "ticks", "enqueue_requests", "probes", "history_reads")
+_PRUNED = ("lease_log", "ticks", "enqueue_requests")
 
 
 def upgrade() -> None:
@@ -24,7 +24,6 @@ def upgrade() -> None:
     op.create_index("ix_attempts_open", "attempts", ["claim_id"], postgresql_where=sa.text("ended_at IS NULL"))
     op.create_index("ix_alerts_key", "alerts", ["key"])
     op.create_index("ix_probes_oem_probe_id", "probes", ["oem", "probe_id"])
-    op.create_index("ix_history_reads_at", "history_reads", ["at"])
     _prunable()
     op.execute("ANALYZE claims, dispositions")
 
