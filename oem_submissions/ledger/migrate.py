@@ -32,7 +32,9 @@ def migrate(engine: Engine) -> str:
     """
     try:
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))  # a big ledger's index takes longer than a query
+            connection.execute(
+                text("SET LOCAL statement_timeout = 0")
+            )  # a big ledger's index takes longer than a query
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config = alembic_config(connection)
             command.upgrade(config, "head")

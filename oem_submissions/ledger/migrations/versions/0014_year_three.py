@@ -9,7 +9,6 @@ branch_labels = None
 depends_on = None
 
 _FILED = "'CONFIRMED', 'SEALED', 'SYNCED'"
-_POLLED = "'APPROVED', 'SUSPENDED', 'UNDECIDED', 'UNRECOGNISED'"
 _TOLD_TO_CRM = (
     "state IN ('AWAITING_REFERENCE', 'DEAD', 'NEEDS_REVIEW', 'OUTCOME_UNKNOWN', 'PROVEN_ABSENT', 'RECONCILING',"
     " 'REJECTED', 'SYNCED', 'WITHDRAWN')"
@@ -33,11 +32,12 @@ def _polled() -> None:
     op.add_column("claims", sa.Column("polled", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.alter_column("claims", "polled", server_default=sa.text("true"))  # of those to come: no row is written for it
     op.execute(
-        f"""
+        """
         CREATE FUNCTION note_polled() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE
+            is_polled boolean := NEW.disposition IN ('APPROVED', 'SUSPENDED', 'UNDECIDED', 'UNRECOGNISED');
         BEGIN
-            UPDATE claims SET polled = NEW.disposition IN ({_POLLED})
-            WHERE claim_id = NEW.claim_id AND polled <> (NEW.disposition IN ({_POLLED}));
+            UPDATE claims SET polled = is_polled WHERE claim_id = NEW.claim_id AND polled <> is_polled;
             RETURN NULL;
         END $$
         """
@@ -47,8 +47,11 @@ def _polled() -> None:
         "FOR EACH ROW EXECUTE FUNCTION note_polled()"
     )
     op.execute(  # most are decided, and stay as they are: to write a million rows takes minutes
-        "UPDATE claims SET polled = true WHERE NOT EXISTS (SELECT 1 FROM dispositions "
-        f"WHERE dispositions.claim_id = claims.claim_id AND disposition NOT IN ({_POLLED}))"
+        """
+        UPDATE claims SET polled = true WHERE NOT EXISTS (
+            SELECT 1 FROM dispositions WHERE dispositions.claim_id = claims.claim_id
+            AND disposition NOT IN ('APPROVED', 'SUSPENDED', 'UNDECIDED', 'UNRECOGNISED'))
+        """
     )
     where = sa.text(f"polled AND state IN ({_FILED})")
     op.create_index("ix_claims_polled", "claims", ["oem", "dealer"], postgresql_where=where)
