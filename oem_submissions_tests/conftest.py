@@ -82,7 +82,7 @@ def many_claims(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE many TEMPLATE {}").format(sql.Identifier(migrated_template)))
         with psycopg.connect(postgres.url("many"), autocommit=True) as connection:
-            fill(connection, 20_000, 4_000, seconds=260)
+            fill(connection, 10_000, 2_000, seconds=520)
         engine = ledger_engine(postgres.url("many"))
         yield engine
         engine.dispose()
