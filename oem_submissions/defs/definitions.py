@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import Definitions, ResourceDefinition, in_process_executor
 
+from oem_submissions.defs.alerting import alerts_sensor
 from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
 from oem_submissions.defs.automation import (
     breaker_probes_sensor,
@@ -83,6 +84,7 @@ def all_definitions(
             breaker_probes_sensor(jobs),
             release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
+            alerts_sensor(adapters),
         ],
         resources={"services": services},
         executor=in_process_executor,

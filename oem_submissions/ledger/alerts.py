@@ -1,4 +1,4 @@
-"""Alerts, in SQL: raised once per cause, counted from then on, escalated, resolved; and the log of what people are told.
+"""Alerts, in SQL: raised once per cause, counted, escalated, resolved; and the log of what people are told.
 
 How channels take the log is in `outbox`. One transaction touches one alert: its row first, then the log's lock, so that
 two never wait for each other.
@@ -138,9 +138,7 @@ def _raise(connection: Connection, new: NewAlert, now: datetime) -> bool:
     row = connection.execute(
         upsert(alerts)
         .values(**values, raised_at=now, last_at=now)
-        .on_conflict_do_update(
-            index_elements=["key"], index_where=alerts.c.resolved_at.is_(None), set_=changed
-        )
+        .on_conflict_do_update(index_elements=["key"], index_where=alerts.c.resolved_at.is_(None), set_=changed)
         .returning(alerts, literal_column("xmax = 0").label("opened"))
     ).one()
     alert = alert_of(row)
@@ -184,7 +182,11 @@ def _is_told_by(known: Alert | None, new: NewAlert) -> bool:
         return False
     critical = AlertSeverity.CRITICAL
     worse = known.severity is not critical and severity_of(new.kind, new.severity) is critical
-    same = (known.count, known.text, known.claim_ids) == (new.count, shortened(keepable(new.text), _TEXT), new.claim_ids)
+    same = (known.count, known.text, known.claim_ids) == (
+        new.count,
+        shortened(keepable(new.text), _TEXT),
+        new.claim_ids,
+    )
     return same and not worse
 
 
@@ -199,9 +201,7 @@ def told_query() -> Any:
 def transition_of(row: Row[Any], channels: tuple[tuple[str, datetime], ...] = ()) -> Transition:
     """A row of `told_query`."""
     change, severity = AlertChange(row.then_change), AlertSeverity(row.then_severity)
-    return Transition(
-        row.number, row.then_at, alert_of(row), change, severity, row.then_count, row.then_text, channels
-    )
+    return Transition(row.number, row.then_at, alert_of(row), change, severity, row.then_count, row.then_text, channels)
 
 
 def alert_of(row: Row[Any]) -> Alert:

@@ -43,7 +43,7 @@ class Outbox:
     _now: datetime | None
 
     def pending(self, limit: int) -> list[Transition]:
-        """What the channel was not told yet, in order. Of what was over before the channel was there it hears nothing."""
+        """What the channel was not told yet, in order; nothing of what was over before it was there."""
         told = select(alert_channels.c.told).where(alert_channels.c.channel == self.channel).scalar_subquery()
         added = select(alert_channels.c.added_at).where(alert_channels.c.channel == self.channel).scalar_subquery()
         query = (
@@ -176,7 +176,7 @@ class OutboxBook:
             select(
                 findings.c.subject,
                 func.max(findings.c.oem).label("oem"),
-                func.count().label("count"),
+                func.count().label("parts"),
                 case((critical, AlertSeverity.CRITICAL), else_=AlertSeverity.WARNING).label("severity"),
                 func.array_agg(aggregate_order_by(findings.c.part, newest))[1:_EXAMPLES].label("examples"),
                 func.array_agg(aggregate_order_by(findings.c.run_id, newest))[1].label("run_id"),
@@ -191,7 +191,7 @@ class OutboxBook:
 
     # --- beats ----------------------------------------------------------------------------------------------------
 
-    def beat(self, name: str) -> None:
+    def sign_of_life(self, name: str) -> None:
         """Say that a part lives."""
         with self._engine.begin() as connection:
             now = database_now(connection)
@@ -200,7 +200,7 @@ class OutboxBook:
                 upsert(beats).values(values).on_conflict_do_update(index_elements=["name"], set_={"at": now})
             )
 
-    def beaten(self, name: str) -> datetime | None:
+    def last_sign_of_life(self, name: str) -> datetime | None:
         """When it last said so; None: never."""
         with self._engine.connect() as connection:
             return connection.execute(select(beats.c.at).where(beats.c.name == name)).scalar_one_or_none()
@@ -230,7 +230,7 @@ def _failing_of(row: Row[Any]) -> Failing:
     return Failing(
         row.subject,
         row.oem,
-        row.count,
+        row.parts,
         AlertSeverity(row.severity),
         tuple(part for part in row.examples if part),
         row.run_id,

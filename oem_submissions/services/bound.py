@@ -29,6 +29,7 @@ from oem_submissions.ports import (
     Timestamps,
 )
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.alerting import observe
 from oem_submissions.services.audit import glance
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
@@ -75,6 +76,8 @@ class Services:
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
+    deliver_alerts: Callable[[], object] = lambda: None
+    """Gives every alert channel what it was not told yet."""
 
     @property
     def leak_gate(self) -> LeakGate:
@@ -87,6 +90,10 @@ class Services:
         untold = [claim for claim in self.ledger.untold() if claim.run_id is None]  # no run will: none ever had them
         sync_claims(untold, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
         return report
+
+    def observe_alerts(self) -> bool:
+        """Open and resolve alerts as things stand; whether it was our turn."""
+        return observe(self.ledger, self.adapters)
 
     def due(
         self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None
