@@ -128,8 +128,10 @@ def _send(url: str, message: Message) -> str:
 
 
 def _apprise() -> ModuleType:
-    """Imported when it is needed: it reads a hundred services. Its own log lines may hold URLs, and go nowhere."""
+    """Imported when it is needed: it reads a hundred services. No log line that may hold a URL is ever made."""
     import apprise
 
     logging.getLogger("apprise").propagate = False
+    for name in ("apprise", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return apprise

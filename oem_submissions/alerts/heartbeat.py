@@ -5,6 +5,7 @@ When the pings stop, somebody else's system rings.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ KEY = "heartbeat"
 PATIENCE = timedelta(minutes=5)
 """A channel that fails for longer means that the alerts are not told."""
 _TIMEOUT = (3.0, 5.0)
+_LOG = logging.getLogger("urllib3.connectionpool")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Heartbeat:
         """Ping, if all is well; why not, or what is wrong with the address. Raises `LedgerUnavailable`."""
         if why := self.why_not(now):
             return why
+        _LOG.setLevel(logging.WARNING)  # below that it names paths
         try:
             with requests.get(self.url, timeout=_TIMEOUT, stream=True) as answer:  # its body is nobody's business
                 problem = "" if answer.ok else f"answered {answer.status_code}"

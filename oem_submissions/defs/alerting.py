@@ -5,7 +5,7 @@
 import json
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 from dagster import (
     AssetCheckEvaluation,
@@ -36,7 +36,10 @@ that came late."""
 _MOST = 2 * LOOK_BACK
 _FIRST_SECONDS = 86400.0
 """Without a cursor, the events of a day are read."""
-_ENDINGS = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS)
+_ENDINGS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS], ...] = (
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_SUCCESS,
+)
 
 
 def alerts_sensor(oems: Collection[str]) -> SensorDefinition:
@@ -78,10 +81,10 @@ def findings_since(
     """
     runs: list[EventLogRecord] = []
     after = dict(cursor)
-    for kind in _ENDINGS:
-        ends = RunStatusChangeRecordsFilter(kind, **_from(cursor.get(kind.value), "after_storage_id"))
+    for ending in _ENDINGS:
+        ends = RunStatusChangeRecordsFilter(ending, **_from(cursor.get(ending.value), "after_storage_id"))
         new = instance.fetch_run_status_changes(ends, limit=_MOST, ascending=True).records
-        after[kind.value] = max([cursor.get(kind.value, 0), *(record.storage_id for record in new)])
+        after[ending.value] = max([cursor.get(ending.value, 0), *(record.storage_id for record in new)])
         runs += new
     kind = DagsterEventType.ASSET_CHECK_EVALUATION
     evaluated = EventRecordsFilter(kind, **_from(cursor.get(kind.value), "after_cursor"))
@@ -141,9 +144,9 @@ def _why(instance: DagsterInstance, run_id: str) -> str:
     """The error of the first step that failed, its first line."""
     for record in instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records:
         event = record.event_log_entry.dagster_event
-        error = event.step_failure_data.error if event is not None else None
-        while error is not None and error.cause is not None:
+        if event is None or (error := event.step_failure_data.error) is None:
+            continue
+        while error.cause is not None:
             error = error.cause
-        if error is not None:
-            return f"Step {event.step_key}: {error.message.strip().splitlines()[0]}" if error.message.strip() else ""
+        return f"Step {event.step_key}: {(error.message.strip() or 'it failed').splitlines()[0]}"
     return ""

@@ -49,7 +49,7 @@ class Outbox:
         query = (
             told_query()
             .where(alert_transitions.c.number > told)
-            .where(or_(alerts.c.resolved_at.is_(None), alert_transitions.c.at >= added))
+            .where(or_(alerts.c.resolved_at.is_(None), alerts.c.resolved_at >= added))
             .order_by(alert_transitions.c.number)
             .limit(limit)
         )
