@@ -5,19 +5,20 @@
 import json
 import time
 from collections.abc import Collection
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any
 
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckSeverity,
     DagsterEventType,
     DagsterInstance,
-    DagsterRun,
+    DagsterRunStatus,
     DefaultSensorStatus,
     EventLogRecord,
     EventRecordsFilter,
+    RunRecord,
     RunsFilter,
-    RunStatusChangeRecordsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -30,16 +31,13 @@ from oem_submissions.domain.records import AlertSeverity
 from oem_submissions.services.alerting import DAEMON
 from oem_submissions.services.bound import Services
 
-LOOK_BACK = 1000
-"""Events get their numbers before they are committed: so many are read again, which changes nothing but finds those
-that came late."""
-_MOST = 2 * LOOK_BACK
+CHECKS, RUNS = "checks", "runs"
+LOOK_BACK = {CHECKS: 1000.0, RUNS: 600.0}
+"""Checks by the number of their event, runs by the second of their end. An event has its number before it is
+committed, and machines' clocks differ: so much is read again, which changes nothing, but finds what came late."""
+_MOST = 2000
 _FIRST_SECONDS = 86400.0
-"""Without a cursor, the events of a day are read."""
-_ENDINGS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS], ...] = (
-    DagsterEventType.RUN_FAILURE,
-    DagsterEventType.RUN_SUCCESS,
-)
+"""Without a cursor, what happened in a day is read."""
 
 
 def alerts_sensor(oems: Collection[str]) -> SensorDefinition:
@@ -55,11 +53,11 @@ def alerts_sensor(oems: Collection[str]) -> SensorDefinition:
     def alerts(context: SensorEvaluationContext) -> SensorResult | SkipReason:
         services: Services = context.resources.services
         services.ledger.sign_of_life(DAEMON)
-        before: dict[str, int] = json.loads(context.cursor or "{}")
+        before: dict[str, float] = json.loads(context.cursor or "{}")
         found, after = findings_since(context.instance, before, oems)
         services.ledger.note_findings(found)
-        if before:  # what this tick has read again, the next one may, too
-            services.ledger.forget_findings(min(before.values()) - LOOK_BACK)
+        for what, cursor in before.items():  # what this tick has read again, the next one may, too
+            services.ledger.forget_findings(what == CHECKS, _number(cursor - LOOK_BACK[what], what))
         services.observe_alerts()
         services.deliver_alerts()
         return SensorResult(
@@ -73,35 +71,39 @@ def alerts_sensor(oems: Collection[str]) -> SensorDefinition:
 
 
 def findings_since(
-    instance: DagsterInstance, cursor: dict[str, int], oems: Collection[str]
-) -> tuple[list[Finding], dict[str, int]]:
+    instance: DagsterInstance, cursor: dict[str, float], oems: Collection[str]
+) -> tuple[list[Finding], dict[str, float]]:
     """How checks and runs ended after the cursor, and shortly before it; and the next cursor.
 
     Runs are read first: then the checks of a run that failed are among those read after it.
     """
-    runs: list[EventLogRecord] = []
-    after = dict(cursor)
-    for ending in _ENDINGS:
-        ends = RunStatusChangeRecordsFilter(ending, **_from(cursor.get(ending.value), "after_storage_id"))
-        new = instance.fetch_run_status_changes(ends, limit=_MOST, ascending=True).records
-        after[ending.value] = max([cursor.get(ending.value, 0), *(record.storage_id for record in new)])
-        runs += new
-    kind = DagsterEventType.ASSET_CHECK_EVALUATION
-    evaluated = EventRecordsFilter(kind, **_from(cursor.get(kind.value), "after_cursor"))
+    first = time.time() - _FIRST_SECONDS
+    since = datetime.fromtimestamp(cursor[RUNS] - LOOK_BACK[RUNS] if RUNS in cursor else first, UTC)
+    ended = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS], updated_after=since)
+    runs = instance.get_run_records(ended, limit=_MOST, order_by="update_timestamp", ascending=True)
+    from_here: dict[str, Any] = {"after_timestamp": first}
+    if CHECKS in cursor:
+        from_here = {"after_cursor": max(int(cursor[CHECKS] - LOOK_BACK[CHECKS]), 0)}
     # Not the instance's method of this name, which is deprecated and has no successor for checks.
-    checks = instance.event_log_storage.get_event_records(evaluated, limit=_MOST, ascending=True)
-    after[kind.value] = max([cursor.get(kind.value, 0), *(record.storage_id for record in checks)])
-    known = _runs(instance, {record.run_id for record in runs})
-    found = [_ended(instance, record, known[record.run_id]) for record in runs if record.run_id in known]
-    return [_evaluated(record, oems) for record in checks] + found, after
+    checks = instance.event_log_storage.get_event_records(
+        EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, **from_here), limit=_MOST, ascending=True
+    )
+    after = {
+        RUNS: max([cursor.get(RUNS, first), *(_moment(record.update_timestamp) for record in runs)]),
+        CHECKS: max([cursor.get(CHECKS, 0), *(record.storage_id for record in checks)]),
+    }
+    found = [_evaluated(record, oems) for record in checks]
+    return found + [_ended(instance, record) for record in runs], after
 
 
-def _from(cursor: int | None, name: str) -> dict[str, Any]:
-    return {"after_timestamp": time.time() - _FIRST_SECONDS} if cursor is None else {name: max(cursor - LOOK_BACK, 0)}
+def _number(cursor: float, what: str) -> int:
+    """As findings are numbered: by event, or by the microsecond."""
+    return int(cursor) if what == CHECKS else int(cursor * 1e6)
 
 
-def _runs(instance: DagsterInstance, run_ids: set[str]) -> dict[str, DagsterRun]:
-    return {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=sorted(run_ids)))} if run_ids else {}
+def _moment(at: datetime) -> float:
+    """Dagster's storage gives UTC, with or without saying so."""
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _evaluated(record: EventLogRecord, oems: Collection[str]) -> Finding:
@@ -123,19 +125,18 @@ def _evaluated(record: EventLogRecord, oems: Collection[str]) -> Finding:
     )
 
 
-def _ended(instance: DagsterInstance, record: EventLogRecord, run: DagsterRun) -> Finding:
-    event = record.event_log_entry.dagster_event
-    assert event is not None
-    failed = event.event_type is DagsterEventType.RUN_FAILURE
+def _ended(instance: DagsterInstance, record: RunRecord) -> Finding:
+    run = record.dagster_run
+    failed = run.status is DagsterRunStatus.FAILURE
     return Finding(
-        event=record.storage_id,
+        event=_number(record.end_time or _moment(record.update_timestamp), RUNS),
         failed=failed,
         check=None,
         job=run.job_name,
         partition=run.tags.get("dagster/partition", ""),
         severity=AlertSeverity.WARNING,
         run_id=run.run_id,
-        text=_why(instance, run.run_id) or event.message or "" if failed else "",
+        text=_why(instance, run.run_id) if failed else "",
         oem=run.tags.get("oem"),
     )
 
@@ -149,4 +150,4 @@ def _why(instance: DagsterInstance, run_id: str) -> str:
         while error.cause is not None:
             error = error.cause
         return f"Step {event.step_key}: {(error.message.strip() or 'it failed').splitlines()[0]}"
-    return ""
+    return "No step failed: see the run's log."

@@ -163,10 +163,15 @@ class OutboxBook:
                     )
                 )
 
-    def forget_findings(self, before: int) -> None:
-        """Those that are well, up to an event that nobody reads again."""
+    def forget_findings(self, of_checks: bool, before: int) -> None:
+        """Those of checks, or of runs, that are well, up to an event that nobody reads again."""
+        kind = "check " if of_checks else "run "
         with self._engine.begin() as connection:
-            connection.execute(delete(findings).where(~findings.c.failed, findings.c.event <= before))
+            connection.execute(
+                delete(findings).where(
+                    findings.c.subject.startswith(kind), ~findings.c.failed, findings.c.event <= before
+                )
+            )
 
     def failing(self) -> list[Failing]:
         """Every subject with a partition that fails. Runs whose failure something more exact tells are not among it."""
