@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from oem_submissions.domain.alerting import ChannelState, Transition
 from oem_submissions.domain.breaker import Breaker, Position
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Disposition, Standing
@@ -17,7 +18,9 @@ from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Alert,
+    AlertChange,
     AlertKind,
+    AlertSeverity,
     Attempt,
     Claim,
     Event,
@@ -182,6 +185,18 @@ class MadeUpLedger:
         now = Alert(2, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, claims, 3, NOON, NOON, None)
         past = replace(now, alert_id=1, kind=AlertKind.WORKER_LOST, resolved_at=NOON, count=1, dealer="D1042")
         return [now] if only_open else [now, past]
+
+    def alert_transitions(self, alert_ids: Sequence[int]) -> list[Transition]:
+        (alert,) = self.alerts()
+        critical, told = AlertSeverity.CRITICAL, (("json://hooks.example", NOON), (f"mailtos://{HOSTILE}", NOON))
+        raised = Transition(4, NOON, alert, AlertChange.RAISED, critical, 1, alert.text, told)
+        return [raised, replace(raised, number=5, change=AlertChange.ESCALATED, count=3, channels=())]
+
+    def alert_channels(self) -> list[ChannelState]:
+        now = datetime.now(UTC)
+        well = ChannelState("json://hooks.example", NOON, now, 5, NOON, 0, None, None, None)
+        failing = {"failures": 4, "failing_since": NOON, "problem": f"it answered 500 {HOSTILE}", "waiting": 3}
+        return [well, replace(well, channel=f"mailtos://{HOSTILE}", sent_at=None, **failing)]
 
 
 def attempt(claim_id: str, **changes: object) -> Attempt:
