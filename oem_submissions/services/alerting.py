@@ -49,7 +49,7 @@ def observe(ledger: Ledger, adapters: Mapping[str, ClaimRules], now: datetime | 
 
 
 def dead_letters(ledger: Ledger) -> list[NewAlert]:
-    """One per OEM and reason, with the claims that died last."""
+    """One per OEM and reason, with the claims that died last. Not with the portals' words: they may name a customer."""
     counts: dict[tuple[str, ReasonCode | None], int] = {}
     for kind in ledger.dead_kinds():
         counts[kind.oem, kind.reason] = counts.get((kind.oem, kind.reason), 0) + kind.claims
@@ -57,10 +57,9 @@ def dead_letters(ledger: Ledger) -> list[NewAlert]:
     for (oem, reason), count in sorted(counts.items(), key=str):
         lines = ledger.dead_lines(oem, reason, None, _EXAMPLES)
         last = lines[0].claim if lines else None
-        text = f"{_claims(count)} of {oem} ended as dead letters with {reason or 'no reason'}"
-        text += f", the last one: {last.reason_text}" if last and last.reason_text else "."
+        text = f"{_claims(count)} of {oem} ended as dead letters."
         if reason is not None:
-            text += f" What to do: {REASONS[reason].action}"
+            text = f"{text[:-1]} with {reason}: {REASONS[reason].meaning}. {REASONS[reason].action}"
         ids = tuple(line.claim.claim_id for line in lines)
         key, run_id = f"dead letters {oem} {reason}", last.run_id if last else None
         found.append(NewAlert(key, AlertKind.DEAD_LETTERS, text, oem, None, run_id, ids, count=count))

@@ -11,7 +11,7 @@ from pathlib import Path
 from oem_submissions.domain.records import AlertKind, NewAlert
 from oem_submissions.ledger.store import Ledger
 from oem_submissions_tests.alerts.receivers import webhook
-from oem_submissions_tests.forks import FORKS, _command, run_command
+from oem_submissions_tests.forks import run_command, start_command
 
 ALERT = NewAlert("breaker aurora", AlertKind.BREAKER_OPEN, "The portal is left alone.", "aurora")
 
@@ -59,8 +59,7 @@ def test_watch_tells_people_and_keeps_the_dead_mans_switch_at_rest(
         }
         ledger.raise_alert(ALERT)
         err = tmp_path / "err"
-        process = FORKS.Process(target=_command, args=(["watch"], environment, tmp_path / "out", err), daemon=True)
-        process.start()
+        process = start_command(["watch"], environment, tmp_path / "out", err)
         try:
             end = time.monotonic() + 100
             while not (hook.got and health.got and "Breaker open" in err.read_text()) and time.monotonic() < end:
