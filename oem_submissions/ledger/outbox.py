@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from oem_submissions.domain.alerting import ChannelState, Failing, Finding, Transition
+from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import AlertKind, AlertSeverity
 from oem_submissions.domain.states import State
 from oem_submissions.domain.texts import keepable, shortened
@@ -193,6 +194,15 @@ class OutboxBook:
         )
         with self._engine.connect() as connection:
             return [_failing_of(row) for row in connection.execute(query)]
+
+    def dead_reasons(self) -> list[tuple[str, ReasonCode | None, int]]:
+        """How many dead letters each OEM has of each reason; not those that were erased: nobody can redrive them."""
+        kind = (claims.c.oem, claims.c.reason)
+        where = (claims.c.state == State.DEAD, claims.c.erased_at.is_(None))
+        query = select(*kind, func.count().label("claims")).where(*where).group_by(*kind).order_by(*kind)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [(row.oem, ReasonCode(row.reason) if row.reason else None, row.claims) for row in rows]
 
     # --- beats ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from oem_submissions.domain.alerting import KIND_OF_CHECK, NO_NEWS, TOLD_BY, Failing
 from oem_submissions.domain.gate import Verdict, streak
-from oem_submissions.domain.reasons import REASONS, ReasonCode
+from oem_submissions.domain.reasons import REASONS
 from oem_submissions.domain.records import AlertKind, AlertSeverity, NewAlert
 from oem_submissions.domain.releases import ReleaseState, deployed, verifying
 from oem_submissions.domain.states import State
@@ -50,11 +50,8 @@ def observe(ledger: Ledger, adapters: Mapping[str, ClaimRules], now: datetime | 
 
 def dead_letters(ledger: Ledger) -> list[NewAlert]:
     """One per OEM and reason, with the claims that died last. Not with the portals' words: they may name a customer."""
-    counts: dict[tuple[str, ReasonCode | None], int] = {}
-    for kind in ledger.dead_kinds():
-        counts[kind.oem, kind.reason] = counts.get((kind.oem, kind.reason), 0) + kind.claims
     found = []
-    for (oem, reason), count in sorted(counts.items(), key=str):
+    for oem, reason, count in ledger.dead_reasons():
         lines = ledger.dead_lines(oem, reason, None, _EXAMPLES)
         last = lines[0].claim if lines else None
         text = f"{_claims(count)} of {oem} ended as dead letters."
