@@ -144,25 +144,21 @@ class OutboxBook:
 
     def note_findings(self, found: Sequence[Finding]) -> None:
         """The newest finding of each subject and partition counts, in whatever order and however often they come."""
+        newest = {(one.subject, one.partition): one for one in sorted(found, key=lambda one: one.event)}
+        if not newest:
+            return
         with self._engine.begin() as connection:
             now = database_now(connection)
-            for finding in sorted(found, key=lambda finding: (finding.subject, finding.partition, finding.event)):
-                values = {
-                    "event": finding.event,
-                    "failed": finding.failed,
-                    "oem": finding.oem,
-                    "severity": finding.severity,
-                    "run_id": finding.run_id,
-                    "text": shortened(keepable(finding.text), _TEXT),
-                    "at": now,
-                }
-                connection.execute(
-                    upsert(findings)
-                    .values(subject=finding.subject, part=finding.partition, **values)
-                    .on_conflict_do_update(
-                        index_elements=["subject", "part"], set_=values, where=findings.c.event < finding.event
-                    )
+            rows = [
+                _row_of(one, now) for _, one in sorted(newest.items())
+            ]  # in one order: two never wait for each other
+            new = upsert(findings).values(rows)
+            values = {name: new.excluded[name] for name in rows[0] if name not in ("subject", "part")}
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["subject", "part"], set_=values, where=findings.c.event < new.excluded.event
                 )
+            )
 
     def forget_findings(self, of_checks: bool, before: int) -> None:
         """Those of checks, or of runs, that are well, up to an event that nobody reads again."""
@@ -219,6 +215,20 @@ class OutboxBook:
         """When it last said so; None: never."""
         with self._engine.connect() as connection:
             return connection.execute(select(beats.c.at).where(beats.c.name == name)).scalar_one_or_none()
+
+
+def _row_of(found: Finding, now: datetime) -> dict[str, Any]:
+    return {
+        "subject": found.subject,
+        "part": found.partition,
+        "event": found.event,
+        "failed": found.failed,
+        "oem": found.oem,
+        "severity": found.severity,
+        "run_id": found.run_id,
+        "text": shortened(keepable(found.text), _TEXT),
+        "at": now,
+    }
 
 
 def _well() -> dict[str, Any]:
