@@ -45,6 +45,7 @@ from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.keeping import KeepingBook
+from oem_submissions.ledger.measures import MeasuresBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
     compare_and_set,
@@ -96,7 +97,17 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook, DeskBook):
+class Ledger(
+    LedgerReader,
+    HistoryBook,
+    ReleaseBook,
+    ProbeBook,
+    EvidenceLogBook,
+    KeepingBook,
+    OverviewBook,
+    MeasuresBook,
+    DeskBook,
+):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.
