@@ -1,4 +1,4 @@
-"""The image's recipe, which no test here can build: what it copies is there, what it installs is whole, it is no root's."""
+"""The image's recipe, which no test here builds: what it copies is there, what it installs is whole, it is not root."""
 
 from __future__ import annotations
 
