@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 
 import kubernetes_validate
@@ -14,6 +15,7 @@ from adapters.registry import ADAPTERS
 from oem_submissions.cli.app import app
 from oem_submissions.settings import read_settings
 from oem_submissions_tests.deploy.manifests import (
+    DEPLOY,
     KUBERNETES,
     ROLE,
     ROOT,
@@ -153,3 +155,15 @@ def test_the_browsers_profile_lets_it_make_its_sandbox_and_refuses_what_is_not_n
                  "perf_event_open", "userfaultfd", "open_by_handle_at", "process_vm_writev", "reboot",
                  "io_uring_setup", "pivot_root"}  # fmt: skip
     assert not allowed & dangerous
+
+
+def test_every_command_that_the_pages_name_is_one() -> None:
+    text = "".join((DEPLOY / name).read_text() for name in ("README.md", "runbook.md"))
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {str(group.name) for group in app.registered_groups}
+    spans = [span.removeprefix("oem-submissions ").split("|")[0] for span in re.findall(r"`([^`\n]+)`", text)]
+    named = {span for span in spans if span.split(" ")[0] in known and " " in span}
+    assert len(named) > 12
+    for words in named:
+        done = CliRunner().invoke(app, [*shlex.split(words), "--help"])
+        assert done.exit_code == 0, (words, done.output)
