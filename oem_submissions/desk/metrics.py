@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,43 +31,46 @@ from oem_submissions.domain.releases import ReleaseState
 
 FRESH_SECONDS = 5.0
 """For so long figures are given again without asking the ledger, however many ask."""
+GATE_SECONDS = 60.0
+"""Likewise for the gates: a streak is computed from the whole chains of the last runs' claims."""
 _PREFIX = "oem_submissions_"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All figures of one moment."""
+    """All figures but the gates', of one moment."""
 
     queues: Sequence[QueueLine]
     measures: Measures
-    gates: Sequence[GateLine]
     dead: Sequence[DeadKind]
     seconds: float
     """That it took to read them."""
 
 
-class Kept:
-    """The last snapshot, while it is fresh. One reads at a time; an error is nobody's but the reader's."""
+class Kept(Generic[T]):
+    """What was read last, while it is fresh. One reads at a time; an error is nobody's but the reader's."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self._lock = threading.Lock()
-        self._until = 0.0
-        self._snapshot: Snapshot | None = None
+        self._seconds, self._until = seconds, 0.0
+        self._known: T | None = None
 
-    def fresh(self, read: Callable[[], Snapshot]) -> Snapshot:
-        """The snapshot, read anew when it is old."""
+    def fresh(self, read: Callable[[], T]) -> T:
+        """It, read anew when it is old."""
         with self._lock:
-            if self._snapshot is None or time.monotonic() >= self._until:
-                self._snapshot = read()
-                self._until = time.monotonic() + FRESH_SECONDS
-            return self._snapshot
+            if self._known is None or time.monotonic() >= self._until:
+                self._known = read()
+                self._until = time.monotonic() + self._seconds
+            return self._known
 
 
 @dataclass(frozen=True)
 class Metrics(Room):
     """`/metrics`, for whoever may see the desk: a machine with a viewer's token, or this machine's own user."""
 
-    kept: Kept = field(default_factory=Kept)
+    figures: Kept[Snapshot] = field(default_factory=lambda: Kept(FRESH_SECONDS))
+    gates: Kept[list[GateLine]] = field(default_factory=lambda: Kept(GATE_SECONDS))
 
     def routes(self) -> list[Route]:
         """The room's address."""
@@ -75,26 +79,26 @@ class Metrics(Room):
     def scraped(self, request: Request) -> Response:
         """The figures, as text or OpenMetrics, as is asked for."""
         current_user(request)
-        snapshot = self.kept.fresh(self._read)
-        registry = (
-            CollectorRegistry()
-        )  # its own: the process's default one tells of Python, and of whatever a library adds
-        registry.register(SnapshotCollector(snapshot))
+        snapshot, gates = self.figures.fresh(self._read), self.gates.fresh(self._read_gates)
+        registry = CollectorRegistry()  # not the process's: that tells of Python, and of what any library adds
+        registry.register(SnapshotCollector(snapshot, gates))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     def _read(self) -> Snapshot:
         begun, oems = time.monotonic(), self.operating.oems()
         queues, measures = self.reader.queue_lines(oems), self.reader.measures(oems)
-        gates = [self.operating.gate_line(oem) for oem in oems]
-        return Snapshot(queues, measures, gates, self.reader.dead_kinds(), time.monotonic() - begun)
+        return Snapshot(queues, measures, self.reader.dead_kinds(), time.monotonic() - begun)
+
+    def _read_gates(self) -> list[GateLine]:
+        return [self.operating.gate_line(oem) for oem in self.operating.oems()]
 
 
 class SnapshotCollector(Collector):
-    """A snapshot as metric families."""
+    """A snapshot and the gates as metric families."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, gates: Sequence[GateLine]) -> None:
+        self._snapshot, self._gates = snapshot, gates
 
     def describe(self) -> list[Metric]:
         """Nothing is asked for its names before it is scraped."""
@@ -105,7 +109,7 @@ class SnapshotCollector(Collector):
         yield from _queues(self._snapshot.queues, self._snapshot.measures.at)
         yield from _work(self._snapshot.measures, self._snapshot.dead)
         yield from _leases(self._snapshot.measures)
-        yield from _gates(self._snapshot.gates)
+        yield from _gates(self._gates)
         yield _gauge("ledger_read_seconds", "What it took to read these figures.", [], [((), self._snapshot.seconds)])
 
 

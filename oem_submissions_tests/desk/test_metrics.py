@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import psycopg
@@ -15,10 +15,12 @@ from oem_submissions.desk.access import Role
 from oem_submissions.desk.metrics import Kept
 from oem_submissions.desk.serving import access_for, with_access
 from oem_submissions.desk.tokens import new_token
+from oem_submissions.domain.overview import DeadKind, Measures, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import AlertKind, NewAlert
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, open_ledger
+from oem_submissions.ports import LedgerUnavailable
 from oem_submissions.settings import EnvironmentSecrets, read_settings
 from oem_submissions_tests.conftest import own_database
 from oem_submissions_tests.desk.access import KEY, MemoryLog, at_the_desk, deciding, listening
@@ -139,28 +141,43 @@ def test_a_scraper_that_asks_for_open_metrics_gets_it(desk: RunningDesk) -> None
 
 
 def test_the_ledger_is_asked_once_however_many_scrape() -> None:
-    reads = 0
+    reads: list[str] = []
 
     class Counting(MadeUpLedger):
-        def measures(self, oems):  # type: ignore[no-untyped-def]
-            nonlocal reads
-            reads += 1
+        def measures(self, oems: Sequence[str]) -> Measures:
+            reads.append("figures")
             return super().measures(oems)
+
+        def dead_kinds(self) -> list[DeadKind]:
+            reads.append("dead letters")
+            return super().dead_kinds()
 
     with listening(at_the_desk(Counting(), made_up().store)) as url:
         assert [scrape(url).status_code for _ in range(3)] == [200, 200, 200]
-    assert reads == 1
+    assert sorted(reads) == ["dead letters", "figures"]
 
 
-def test_a_ledger_that_does_not_answer_is_no_figure() -> None:
-    kept = Kept()
+def test_what_is_old_is_read_anew_and_an_error_is_no_figure() -> None:
+    answers: Iterator[int] = iter((1, 2))
 
-    def fails() -> None:
-        raise ConnectionError
+    def fails() -> int:
+        raise LedgerUnavailable("The ledger's database does not answer.")
 
-    for _ in range(2):
-        with pytest.raises(ConnectionError):
-            kept.fresh(fails)  # type: ignore[arg-type]
+    kept = Kept[int](0.0)
+    assert [kept.fresh(lambda: next(answers)) for _ in range(2)] == [1, 2]
+    with pytest.raises(LedgerUnavailable):
+        kept.fresh(fails)
+
+
+def test_a_ledger_that_does_not_answer_has_no_figures() -> None:
+    class Away(MadeUpLedger):
+        def queue_lines(self, oems: Sequence[str]) -> list[QueueLine]:
+            raise LedgerUnavailable("The ledger's database does not answer.")
+
+    with listening(at_the_desk(Away(), made_up().store)) as url:
+        answer = scrape(url)
+    assert answer.status_code == 503
+    assert "oem_submissions_" not in answer.text
 
 
 def test_a_token_of_monitoring_opens_it_by_address_and_nothing_else_does() -> None:
