@@ -9,7 +9,8 @@ from collections import Counter
 
 import kubernetes_validate
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner, Result
+from typer.main import get_command
 
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.app import app
@@ -29,6 +30,12 @@ from oem_submissions_tests.deploy.manifests import (
 
 VERSIONS = ("1.30", "1.34")
 PODS = {pod.name: pod for pod in pods()}
+COMMAND = get_command(app)
+
+
+def asked_for_help(*words: str) -> Result:
+    """What the command line says of these words; a word or an option that is unknown is refused before the help."""
+    return CliRunner().invoke(COMMAND, [*words, "--help"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -68,9 +75,13 @@ def test_a_pod_runs_a_command_that_there_is(pod: Pod) -> None:
         assert words == ["instance", "migrate"]
         return
     assert program == "oem-submissions"
-    done = CliRunner().invoke(app, [*words, "--help"])  # a word or option that is unknown is refused first
+    done = asked_for_help(*words)
     assert done.exit_code == 0, done.output
-    assert CliRunner().invoke(app, [*words, "--no-such", "--help"]).exit_code == 2
+
+
+def test_a_command_that_there_is_not_is_refused() -> None:
+    assert asked_for_help("enqueue", "aurora", "--no-such").exit_code == 2
+    assert asked_for_help("enqueues", "aurora").exit_code == 2
 
 
 def test_the_commands_that_must_run_do() -> None:
@@ -165,5 +176,5 @@ def test_every_command_that_the_pages_name_is_one() -> None:
     named = {span for span in spans if span.split(" ")[0] in known and " " in span}
     assert len(named) > 12
     for words in named:
-        done = CliRunner().invoke(app, [*shlex.split(words), "--help"])
+        done = asked_for_help(*shlex.split(words))
         assert done.exit_code == 0, (words, done.output)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from oem_submissions_tests.deploy.manifests import DEPLOY, ROOT
+from oem_submissions_tests.deploy.manifests import DEPLOY, ROLE, ROOT, pods
 from oem_submissions_tests.desk.access import at_the_desk, listening
 from oem_submissions_tests.desk.ledger import made_up
 
@@ -71,6 +71,17 @@ def test_a_rule_leads_to_what_to_do() -> None:
         assert (ROOT / page) == DEPLOY / "runbook.md"
         assert anchor in anchors, rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_prometheus_asks_the_desks_pods_under_the_name_that_the_rules_know() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus" / "scrape.yaml").read_text())["scrape_configs"]
+    assert set(re.findall(r'up\{job="([^"]+)"\}', " ".join(questions()))) == {job["job_name"]}
+    (desk,) = [pod for pod in pods() if pod.name == "desk"]
+    ports = [port["name"] for port in desk.container["ports"]]
+    assert job["relabel_configs"][0]["regex"] == f"{desk.labels[ROLE]};{ports[0]}"
+    role = f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9]', '_', ROLE)}"
+    assert job["relabel_configs"][0]["source_labels"][0] == role
+    assert (job["metrics_path"], job["authorization"]["type"]) == ("/metrics", "Bearer")
 
 
 def test_the_dashboards_panels_do_not_overlap() -> None:
