@@ -33,6 +33,7 @@ from oem_submissions.domain.records import (
     Alert,
     Attempt,
     Claim,
+    Death,
     DueLook,
     DueWork,
     Event,
@@ -124,6 +125,13 @@ class Crm(Protocol):
         """Every record that is due and has no final outcome, oldest change first.
 
         Raises `CrmUnavailable`; never ends early in silence.
+        """
+        ...
+
+    def records(self, record_ids: Collection[str]) -> dict[str, CrmRecord | None]:
+        """By id: the record, or None when it is not due; an id that the CRM has no record of is not in it.
+
+        Raises `CrmUnavailable`.
         """
         ...
 
@@ -442,15 +450,75 @@ class Timestamps(Protocol):
         ...
 
 
+class SecretsUnavailable(Exception):
+    """Secrets can't be read, or must not be by us: one sentence. Nothing may be concluded from it."""
+
+
 class Secrets(Protocol):
     """Where portal and CRM credentials come from."""
 
     def find(self, name: str) -> str | None:
-        """The secret's value, or None when it is not set."""
+        """The secret's value, or None when it is not set. Raises `SecretsUnavailable` when that can't be told."""
         ...
 
     def where(self, name: str) -> str:
         """What a person sets to provide it, for messages."""
+        ...
+
+    def inspect(self) -> str:
+        """What it is, in a sentence. Raises `SecretsUnavailable`."""
+        ...
+
+
+class QueueUnavailable(Exception):
+    """A message queue can't be reached, or refuses us: one sentence. What was under way is done again."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message on its way out."""
+
+    key: str
+    """Of what it tells: a queue that can tell duplicates apart drops another of the same key."""
+    group: str
+    """Within it a queue that keeps order keeps it."""
+    body: str
+    attributes: Mapping[str, str]
+    """None is empty."""
+
+
+@dataclass(frozen=True)
+class QueueMessage:
+    """A message that came in. Everything in it is untrusted."""
+
+    message_id: str
+    body: str = field(repr=False)
+    deliveries: int
+    """How often it was handed out, with this time."""
+    receipt: str = field(repr=False)
+    """What it is taken off the queue by."""
+
+
+class MessageQueue(Protocol):
+    """A queue with at-least-once delivery: a message that is not `done` comes again, and in the end goes elsewhere.
+
+    One implementation, SQS: a port because services don't know it. Every method raises `QueueUnavailable`.
+    """
+
+    def send(self, notices: Sequence[Notice]) -> list[Notice]:
+        """Those that the queue has now, durably; it may refuse single ones. At most ten."""
+        ...
+
+    def receive(self) -> list[QueueMessage]:
+        """A few messages; none is no proof that there are none."""
+        ...
+
+    def done(self, message: QueueMessage) -> None:
+        """It never comes again."""
+        ...
+
+    def inspect(self, incoming: bool) -> str:
+        """What the queue is, in a sentence; one that messages come from must give up on them in the end."""
         ...
 
 
@@ -664,6 +732,11 @@ class Ledger(Protocol):
     def set_hold(self, claim_id: str, on: bool, by: str, why: str) -> bool: ...
     def holds(self) -> list[Hold]: ...
     def hold_on(self, claim_id: str) -> Hold | None: ...
+
+    # dead letters and queues
+    def unforwarded(self, limit: int) -> list[Death]: ...
+    def note_forwarded(self, deaths: Sequence[Death]) -> None: ...
+    def death(self, claim_id: str) -> Death | None: ...
 
     # reading
     def now(self) -> datetime: ...

@@ -46,7 +46,7 @@ from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
-from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
+from oem_submissions.settings import PROJECT, Settings, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -214,7 +214,8 @@ def doctor(as_json: AsJson = False) -> None:
     """What is missing on this machine or wrong in the configuration, and the command that mends it."""
     from oem_submissions.cli.doctor import diagnose
 
-    diagnoses = diagnose(read_settings(), EnvironmentSecrets())
+    settings = read_settings()
+    diagnoses = diagnose(settings, wiring.secret_source(settings))
     if as_json:
         print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
     else:
@@ -529,8 +530,9 @@ def lock_packs() -> None:
 @dealers.command("list")
 def list_dealers(as_json: AsJson = False) -> None:
     """Dealers by OEM: which are pilots, that verify what is new, and whether their portal log-in is set."""
-    secrets = EnvironmentSecrets()
-    with open_ledger() as ledger:
+    settings = read_settings()
+    secrets = wiring.secret_source(settings)
+    with open_ledger(settings) as ledger:
         rows = [
             {
                 "oem": oem,

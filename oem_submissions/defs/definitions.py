@@ -35,6 +35,7 @@ from oem_submissions.defs.history import (
     sweep_schedule,
 )
 from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
+from oem_submissions.defs.queues import queue_sensors
 from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
@@ -83,6 +84,7 @@ def all_definitions(
             breaker_probes_sensor(jobs),
             release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
+            *queue_sensors(settings),
         ],
         resources={"services": services},
         executor=in_process_executor,

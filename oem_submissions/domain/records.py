@@ -215,6 +215,23 @@ class EnqueueRequest:
     requested_by: str
 
 
+@dataclass(frozen=True)
+class Death:
+    """That a claim became a dead letter, as its chain has it. A claim may die several times."""
+
+    claim_id: str
+    sequence: int
+    """Of the event in the claim's chain."""
+    at: datetime
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    reason: ReasonCode | None
+    run_id: str | None
+    """None: it was no valid claim when it was taken in."""
+
+
 class AlertKind(StrEnum):
     """What an alert is about."""
 

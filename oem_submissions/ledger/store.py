@@ -41,6 +41,7 @@ from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.deaths import DeathBook
 from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
@@ -96,7 +97,17 @@ def _say_unavailable(context: ExceptionContext) -> None:
         ) from context.original_exception
 
 
-class Ledger(LedgerReader, HistoryBook, ReleaseBook, ProbeBook, EvidenceLogBook, KeepingBook, OverviewBook, DeskBook):
+class Ledger(
+    LedgerReader,
+    HistoryBook,
+    ReleaseBook,
+    ProbeBook,
+    EvidenceLogBook,
+    KeepingBook,
+    OverviewBook,
+    DeskBook,
+    DeathBook,
+):
     """What was filed.
 
     Moves raise `StateConflict` when the claim was moved by another, `LeaseLost` when the lease is not ours any more.

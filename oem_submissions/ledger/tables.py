@@ -140,6 +140,9 @@ artifacts = Table(
     Column("captured_at", _Moment, nullable=False),
 )
 
+DEATH = "to_state = 'DEAD' AND (from_state IS DISTINCT FROM 'DEAD' OR kind = 'amended')"
+"""Events by which a claim became a dead letter: not those that a dead one has, but a correction that is no claim."""
+
 events = Table(
     "events",
     metadata,
@@ -155,8 +158,19 @@ events = Table(
     Column("details", JSONB, nullable=False),
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    Index("ix_events_deaths", "claim_id", "sequence", postgresql_where=text(DEATH)),
 )
 """Append-only (a trigger refuses the rest), a hash chain per claim. The state columns of `claims` are a cache of it."""
+
+forwarded_deaths = Table(
+    "forwarded_deaths",
+    metadata,
+    # Of an event. No foreign key: events may be moved to an archive.
+    Column("claim_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+)
+"""Append-only: dead letters that the queue has taken. Those that are not here are still to be forwarded."""
 
 leases = Table(
     "leases",
@@ -528,6 +542,7 @@ desk_log = Table(
 APPEND_ONLY = (
     desk_log,
     events,
+    forwarded_deaths,
     lease_log,
     breaker_log,
     releases,
