@@ -16,8 +16,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from oem_submissions.ports import Notice, QueueMessage, QueueUnavailable
 
 _BATCH = 10
-_WAIT_SECONDS = 1
-"""Long enough for SQS to ask all of its servers, too short to hold up the sensors after this one."""
 _LEAST_HIDDEN_SECONDS = 60
 _REMEDIES = {
     "AWS.SimpleQueueService.NonExistentQueue": "There is no such queue: check its URL and AWS_DEFAULT_REGION.",
@@ -30,8 +28,9 @@ _NO_ANSWER = "Check the network, the credentials, AWS_DEFAULT_REGION and AWS_END
 class SqsQueue:
     """One queue, by its URL. Every method raises `QueueUnavailable`."""
 
-    def __init__(self, client: Callable[[], Any], url: str) -> None:
-        self._client, self._url = client, url
+    def __init__(self, client: Callable[[], Any], url: str, wait_seconds: int = 1) -> None:
+        """Within `wait_seconds` SQS asks all of its servers; longer, and the sensors after this one would wait."""
+        self._client, self._url, self._wait_seconds = client, url, wait_seconds
         self.name = url.rpartition("/")[2]
 
     def send(self, notices: Sequence[Notice]) -> list[Notice]:
@@ -47,7 +46,7 @@ class SqsQueue:
             answer = self._client().receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_BATCH,
-                WaitTimeSeconds=_WAIT_SECONDS,
+                WaitTimeSeconds=self._wait_seconds,
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
         return [
