@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,20 @@ import pytest
 from oem_submissions import wiring
 from oem_submissions.aws.sqs import SqsQueue
 from oem_submissions.cli.doctor import diagnose
+from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, Death, NewClaim
 from oem_submissions.domain.states import State
+from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ports import LedgerUnavailable, QueueUnavailable
-from oem_submissions.services.queues import Queues, forward_dead_letters, redrive_from
+from oem_submissions.ports import CrmOutcome, CrmUnavailable, LedgerUnavailable, QueueUnavailable
+from oem_submissions.services.intake import IntakeReport
+from oem_submissions.services.queues import Handled, Queues, forward_dead_letters, redrive_from
 from oem_submissions.settings import PREFIX, SettingsError, read_settings
 from oem_submissions_tests.aws.conftest import Aws, client
 from oem_submissions_tests.making import new_claim, warranty_payload
-from oem_submissions_tests.orchestration.test_filing_runs import Everything, sensor_tick
+from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything, Rules, sensor_tick
 from oem_submissions_tests.services.fakes import FakePortal
 from oem_submissions_tests.services.runs import let_pass, run
 
@@ -225,39 +229,43 @@ def test_nonsense_stays_until_the_queue_gives_it_up_and_holds_nothing_up(aws: Aw
 # --- due records come in ---
 
 
-@pytest.fixture
-def everything(aws: Aws, ledger: Ledger, tmp_path: Path) -> Any:
-    made = Everything(ledger, tmp_path)
-    yield made
-    made.instance.dispose()
+class Intake:
+    """The services on a queue of due claims, a CRM and the ledger."""
+
+    def __init__(self, ledger: Ledger, folder: Path, queue: SqsQueue) -> None:
+        self.crm, self.settings = MemoryCrm(), replace(read_settings({}), home=folder)
+        self.parts: dict[str, Any] = {"ledger": ledger, "crm": self.crm, "evidence": MemoryStore(),
+                                      "adapters": {OEM: Rules()}, "queues": Queues(due=queue)}  # fmt: skip
+
+    def add(self, number: int, **changes: Any) -> None:
+        self.crm.add(f"REC{number:04d}", oem=OEM, dealer="10234", claim_type="warranty", due_on=date(2026, 11, 10),
+                     payload=warranty_payload(number, **changes))  # fmt: skip
+
+    def take_in(self, **parts: Any) -> tuple[Handled, list[IntakeReport]]:
+        with wiring.build(self.settings, **(self.parts | parts)) as services:
+            return services.take_in_from_queue()
 
 
-def with_queues(everything: Everything, **urls: str) -> None:
-    everything.settings = replace(everything.settings, **urls)
-    everything.use()
-
-
-def test_messages_name_records_and_the_crm_says_what_they_are(aws: Aws, everything: Everything) -> None:
+def test_messages_name_records_and_the_crm_says_what_they_are(aws: Aws, ledger: Ledger, tmp_path: Path) -> None:
     url = aws.make_queue(VisibilityTimeout="0")
-    with_queues(everything, due_queue=url)
-    everything.add(1)
-    everything.add(2)
-    everything.add(3, vin="nonsense")
+    intake = Intake(ledger, tmp_path, queue(url))
+    for number, changes in ((1, {}), (2, {}), (3, {"vin": "nonsense"})):
+        intake.add(number, **changes)
     aws.put(url, {"records": ["REC0001", "REC0003", "REC0001"]})
-    result = sensor_tick(everything, "due_queue")
-    (event,) = result.asset_events
-    counts = {name: value.value for name, value in event.metadata.items()}
-    assert counts == {"taken in": 1, "amended": 0, "refused": 1, "messages refused": 0}
-    by_record = {claim.crm_record_id: claim for claim in everything.ledger.all_claims()}
+    handled, (report,) = intake.take_in()
+    assert (len(report.taken_in), len(report.refused), handled.refused) == (1, 1, ())
+    by_record = {claim.crm_record_id: claim for claim in ledger.all_claims()}
     assert {name: claim.state for name, claim in by_record.items()} == {"REC0001": State.READY, "REC0003": State.DEAD}
-    told = everything.crm.read_outcome("REC0003")
+    told = intake.crm.read_outcome("REC0003")
     assert told is not None
     assert told.status == "DEAD"
-    assert aws.left(url) == 0
-    everything.run()
-    aws.put(url, {"records": ["REC0001"]})  # filed, and not due any more
-    assert "0 of its records were new" in sensor_tick(everything, "due_queue").skip_message
-    assert (len(everything.portal.filed), aws.left(url)) == (1, 0)
+    intake.crm.write_outcome("REC0002", CrmOutcome("aurora-elsewhere", "FILED", "WC-1"))
+    for _ in range(2):  # what is known, and what is filed and not due any more
+        aws.put(url, {"records": ["REC0001", "REC0002"]})
+    handled, reports = intake.take_in()
+    assert (len(handled.done), aws.left(url)) == (2, 0)
+    assert set(reports) == {IntakeReport()}
+    assert len(ledger.all_claims()) == 2
 
 
 SENSELESS = [
@@ -274,61 +282,67 @@ SENSELESS = [
 
 
 def test_messages_that_make_no_sense_stay_and_each_is_told_in_a_sentence(
-    aws: Aws, ledger: Ledger, everything: Everything
+    aws: Aws, ledger: Ledger, tmp_path: Path
 ) -> None:
     url = aws.make_queue(VisibilityTimeout="60")
+    intake = Intake(ledger, tmp_path, queue(url))
     for number in (1, 2):
-        everything.add(number)
+        intake.add(number)
     for body, _ in SENSELESS:
         aws.put(url, body)
-    with wiring.build(everything.settings, **everything.parts, queues=Queues(due=queue(url))) as services:
-        handled, _ = services.take_in_from_queue()
+    handled, _ = intake.take_in()
     ends = [text.split(" is refused: ")[1] for text in handled.refused]
     assert sorted(ends) == sorted(f"{says}." for _, says in SENSELESS)
     assert aws.left(url) == len(SENSELESS)
     assert [claim.crm_record_id for claim in ledger.all_claims()] == ["REC0001"]
 
 
-def test_a_message_is_gone_only_when_the_ledger_has_its_claims(aws: Aws, everything: Everything) -> None:
+def test_a_message_is_gone_only_when_the_ledger_has_its_claims(aws: Aws, ledger: Ledger, tmp_path: Path) -> None:
     url = aws.make_queue(VisibilityTimeout="0")
-    with_queues(everything, due_queue=url)
-    everything.add(1)
+    intake = Intake(ledger, tmp_path, queue(url))
+    intake.add(1)
     aws.put(url, {"records": ["REC0001"]})
 
     class Away(Ledger):
         def add_claim(self, new: NewClaim, actor: str = "intake") -> Claim:
             raise LedgerUnavailable("The ledger's database does not answer.")
 
-    there = everything.ledger
-    everything.use(ledger=Away(there._engine))
     with pytest.raises(LedgerUnavailable):
-        sensor_tick(everything, "due_queue")
-    everything.use(ledger=there)
-    everything.crm.unavailable = "The CRM is down."
-    with pytest.raises(Exception, match="The CRM is down"):
-        sensor_tick(everything, "due_queue")
+        intake.take_in(ledger=Away(ledger._engine))
+    intake.crm.unavailable = "The CRM is down."
+    with pytest.raises(CrmUnavailable):
+        intake.take_in()
     assert aws.left(url) == 1
-    everything.crm.unavailable = None
-    sensor_tick(everything, "due_queue")
-    assert (aws.left(url), len(there.all_claims())) == (0, 1)
+    intake.crm.unavailable = None
+    intake.take_in()
+    assert (aws.left(url), len(ledger.all_claims())) == (0, 1)
 
 
 # --- set up ---
 
 
 def test_a_sensor_is_there_when_its_queue_is_and_they_work_through_production_s_parts(
-    aws: Aws, everything: Everything
+    aws: Aws, ledger: Ledger, tmp_path: Path
 ) -> None:
+    everything = Everything(ledger, tmp_path)
     names = {"forward_dead_letters", "redrive_queue", "due_queue"}
     assert not names & {sensor.name for sensor in everything.defs.sensors or ()}
-    out, back = aws.make_queue(), aws.make_queue(VisibilityTimeout="0")
-    with_queues(everything, dead_letter_queue=out, redrive_queue=back)
-    assert names & {sensor.name for sensor in everything.defs.sensors or ()} == names - {"due_queue"}
-    died = dead(everything.ledger)
+    out, back, due = (aws.make_queue(VisibilityTimeout="0") for _ in names)
+    everything.settings = replace(everything.settings, dead_letter_queue=out, redrive_queue=back, due_queue=due)
+    everything.use()
+    assert names <= {sensor.name for sensor in everything.defs.sensors or ()}
+    everything.add(1, vin="nonsense")
+    aws.put(due, {"records": ["REC0001"]})
+    (event,) = sensor_tick(everything, "due_queue").asset_events
+    counts = {name: value.value for name, value in event.metadata.items()}
+    assert counts == {"taken in": 0, "amended": 0, "refused": 1, "messages refused": 0}
     assert sensor_tick(everything, "forward_dead_letters").skip_message == "1 dead letters were forwarded."
     (message,) = aws.take_all(out)
     aws.put(back, message["Body"])
-    assert sensor_tick(everything, "redrive_queue").skip_message == f"Claim {died.claim_id} was redriven, and is READY."
+    (claim,) = ledger.all_claims()
+    assert sensor_tick(everything, "redrive_queue").skip_message == f"Claim {claim.claim_id} was redriven, and is DEAD."
+    assert sensor_tick(everything, "redrive_queue").skip_message == "Nothing came."
+    everything.instance.dispose()
 
 
 def test_settings_and_doctor_say_what_a_queue_lacks(aws: Aws, tmp_path: Path) -> None:
