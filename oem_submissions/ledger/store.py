@@ -46,6 +46,7 @@ from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.keeping import KeepingBook
+from oem_submissions.ledger.measures import MeasuresBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
     compare_and_set,
@@ -105,8 +106,9 @@ class Ledger(
     EvidenceLogBook,
     KeepingBook,
     OverviewBook,
-    DeskBook,
     DeathBook,
+    MeasuresBook,
+    DeskBook,
 ):
     """What was filed.
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import HELD, State
-from oem_submissions.ledger import overview
+from oem_submissions.ledger import measures, overview
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions_tests.many_claims import fill
@@ -31,6 +31,8 @@ QUERIES: dict[str, Select[Any]] = {
     "dead letters by kind": overview.dead_kinds_query(),
     "the queues": overview.queue_query(OEMS),
     "the queues' age": overview.oldest_query(OEMS),
+    "attempts of the last hour": measures.ended_query(OEMS),
+    "seconds per step": measures.steps_query(OEMS),
 }
 PLAIN = {
     "recent claims": "SELECT * FROM claims ORDER BY updated_at DESC LIMIT 30",
