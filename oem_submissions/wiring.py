@@ -5,7 +5,7 @@ Tests put other parts in by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +17,11 @@ from botocore.exceptions import BotoCoreError
 from cryptography import x509
 
 from adapters.registry import ADAPTERS, adapter
+from oem_submissions.alerts.channels import URLS, read_channels, terminal
+from oem_submissions.alerts.delivery import Deliverer
+from oem_submissions.alerts.heartbeat import URL as HEARTBEAT_URL
+from oem_submissions.alerts.heartbeat import Heartbeat
+from oem_submissions.alerts.message import Links
 from oem_submissions.aws.secrets_manager import SecretsManager
 from oem_submissions.aws.sqs import SqsQueue
 from oem_submissions.crm.salesforce import SalesforceCrm
@@ -37,6 +42,7 @@ from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.ports import DataKeys, EvidenceUnavailable, Secrets, Signer, SigningUnavailable
+from oem_submissions.services.alerting import silent_scheduler
 from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
@@ -83,6 +89,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
         queues=part("queues", lambda: message_queues(settings)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
+        deliver_alerts=part("deliver_alerts", lambda: lambda: deliverer(settings, ledger, secrets, adapters).deliver()),
     )
     try:
         yield services
@@ -112,6 +119,22 @@ def message_queues(settings: Settings) -> Queues:
 def _sqs_client() -> Any:
     """One per process: a client costs a tick more than what it asks."""
     return aws_client("sqs")
+
+
+def deliverer(
+    settings: Settings, ledger: Ledger, secrets: Secrets, oems: Collection[str], on_terminal: bool = False
+) -> Deliverer:
+    """What tells people of alerts: by the channels of the secret `alerts/urls`, and by this process's log if wanted."""
+    channels = read_channels(secrets.find(URLS) or "", oems)
+    return Deliverer(
+        ledger, [*channels, *([terminal()] if on_terminal else [])], Links(settings.desk_url, settings.dagster_url)
+    )
+
+
+def heartbeat(ledger: Ledger, secrets: Secrets) -> Heartbeat | None:
+    """The dead man's switch; None when no address is set."""
+    url = secrets.find(HEARTBEAT_URL)
+    return Heartbeat(ledger, url, lambda: not silent_scheduler(ledger)) if url else None
 
 
 def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secrets | None = None) -> BrowserRuntime:

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
+from oem_submissions.cli.alerts import alerts, telling
 from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.desk_access import desk_log, desk_token
@@ -59,6 +60,7 @@ packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
 dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(breakers, name="breakers")
+app.add_typer(alerts, name="alerts")
 app.add_typer(evidence, name="evidence")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
@@ -189,12 +191,15 @@ def desk(
 
 @app.command()
 def watch() -> None:
-    """Look after workers without Dagster: lost ones are found, told of, and their claims put right. Ctrl-C stops it."""
+    """Look after workers without Dagster, and tell people of alerts. Ctrl-C stops it.
+
+    Lost workers are found, and their claims put right; the dead man's switch is pinged while all is well.
+    """
     from oem_submissions.cli.watch import watch as look_after
 
     settings = read_settings()
     stop = threading.Event()
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, telling(settings, ledger):
         look_after(ledger, settings.lease_seconds, stop)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import Definitions, ResourceDefinition, in_process_executor
 
+from oem_submissions.defs.alerting import alerts_sensor
 from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
 from oem_submissions.defs.automation import (
     breaker_probes_sensor,
@@ -85,6 +86,7 @@ def all_definitions(
             release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
             *queue_sensors(settings),
+            alerts_sensor(adapters),
         ],
         resources={"services": services},
         executor=in_process_executor,

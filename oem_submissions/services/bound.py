@@ -29,6 +29,7 @@ from oem_submissions.ports import (
     Timestamps,
 )
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.alerting import observe
 from oem_submissions.services.audit import glance
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
@@ -77,6 +78,8 @@ class Services:
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
     queues: Queues = Queues()
+    deliver_alerts: Callable[[], object] = lambda: None
+    """Gives every alert channel what it was not told yet."""
 
     @property
     def leak_gate(self) -> LeakGate:
@@ -115,6 +118,10 @@ class Services:
         """Redrive the dead letters that come back. Raises `QueueUnavailable`."""
         assert self.queues.redrive is not None, "its sensor is not there without it"
         return redrive_from(self.queues.redrive, self.ledger)
+
+    def observe_alerts(self) -> bool:
+        """Open and resolve alerts as things stand; whether it was our turn."""
+        return observe(self.ledger, self.adapters)
 
     def due(
         self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None
