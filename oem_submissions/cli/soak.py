@@ -210,7 +210,6 @@ def soak_document(
     late_ticks = [(t.at - t.scheduled_for).total_seconds() for t in log if t.source is not Source.MISSED]
     filed = [claim for claim in claims if claim.state in FILED and claim.confirmed_at]
     late_claims = [(c.confirmed_at - c.created_at).total_seconds() for c in filed if c.confirmed_at]
-    findings = [*health.missed, *health.orphans, *health.overlaps, *health.stuck]
     return {
         "orphans": len(health.orphans),
         "overlaps": len(health.overlaps),
@@ -226,7 +225,7 @@ def soak_document(
         "filed": len(filed),
         "at_rest": sum(claim.is_at_rest for claim in claims),
         "lateness": {"ticks": _spread(late_ticks), "claims": _spread(late_claims)},
-        "findings": [f.sentence() for f in findings] + [f"The schedule of {oem} never ticked." for oem in silent],
+        "findings": health.sentences() + [f"The schedule of {oem} never ticked." for oem in silent],
     }
 
 
