@@ -179,6 +179,12 @@ class DueWork:
     oldest_due_at: datetime
     untried: int = 0
     """Of the claims, those that were never attempted."""
+    ready: int = 0
+    """Those that wait to be filed."""
+    first_due_on: date | None = None
+    """Of those, the day on which the first came due."""
+    priority: int = 0
+    """In Dagster's queue: more goes first."""
 
 
 @dataclass(frozen=True)

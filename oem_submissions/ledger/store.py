@@ -61,13 +61,13 @@ from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
+from oem_submissions.ledger.scheduler import SchedulerBook
 from oem_submissions.ledger.tables import (
     attempts,
     claim_terms,
     claims,
     dealers,
     enqueue_requests,
-    ticks,
     worker_beats,
 )
 from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
@@ -112,6 +112,7 @@ class Ledger(
     DeskBook,
     AlertBook,
     OutboxBook,
+    SchedulerBook,
 ):
     """What was filed.
 
@@ -202,13 +203,6 @@ class Ledger(
             return connection.execute(
                 insert(enqueue_requests).values(values).returning(enqueue_requests.c.request_id)
             ).scalar_one()
-
-    def record_tick(self, oem: str, source: str, scheduled_for: datetime, requested: int) -> None:
-        """Note that a schedule was evaluated, also when nothing was due."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                insert(ticks).values(oem=oem, source=source, scheduled_for=scheduled_for, requested=requested)
-            )
 
     # --- leases ---------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from oem_submissions.domain.states import TOLD_TO_CRM
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -37,6 +39,11 @@ metadata = MetaData(
 )
 
 _Moment = DateTime(timezone=True)
+UNTOLD = (
+    f"state IN ({', '.join(repr(str(state)) for state in sorted(TOLD_TO_CRM))})"
+    " AND (crm_version IS NULL OR crm_version <> version)"
+)
+"""Of claims: the CRM should hear of them. Queries say it in these words, for the index's sake."""
 
 fencing_tokens = Sequence("fencing_tokens", metadata=metadata)
 
@@ -84,6 +91,8 @@ claims = Table(
     # The desk's lists and counts, over all OEMs.
     Index("ix_claims_state_updated_at", "state", "updated_at"),
     Index("ix_claims_updated_at", "updated_at"),
+    # Ends and holds that the CRM does not know of yet: few among all that are at their end.
+    Index("ix_claims_untold", "oem", postgresql_where=text(UNTOLD)),
     # One reference belongs to one claim of an OEM.
     Index("uq_claims_oem_reference", "oem", "reference", unique=True, postgresql_where=text("reference IS NOT NULL")),
 )
@@ -202,6 +211,7 @@ lease_log = Table(
     Column("fencing_token", BigInteger, nullable=False),
     Column("expires_at", _Moment, nullable=False),
     Index("ix_lease_log_expired", "entry", postgresql_where=text("kind = 'expired'")),
+    Index("ix_lease_log_at", "at"),
 )
 """Append-only: acquired, renewed, released, expired. Overlaps and orphans are computed from it."""
 
@@ -358,9 +368,12 @@ ticks = Table(
     Column("source", Text, nullable=False),
     Column("scheduled_for", _Moment, nullable=False),
     Column("requested", Integer, nullable=False),
+    # The cron and time zone that made that moment a tick: with others, other ticks are expected. Null: none of them.
+    Column("cadence", Text),
     Index("ix_ticks_oem_at", "oem", "at"),
+    Index("ix_ticks_oem_cadence_scheduled_for", "oem", "cadence", "scheduled_for"),
 )
-"""Append-only: every evaluation of a schedule, also when nothing was due."""
+"""Append-only: every evaluation of a schedule, also when nothing was due, and every one that was missed."""
 
 history_reads = Table(
     "history_reads",
