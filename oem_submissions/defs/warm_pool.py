@@ -143,7 +143,7 @@ class WarmPool:
 
     def kill(self) -> None:
         """SIGKILL for every server and worker, as when the machine is lost."""
-        for pid in self._servers():
+        for pid in self.servers():
             with suppress(psutil.NoSuchProcess):
                 server = psutil.Process(pid)
                 for process in (server, *server.children(recursive=True)):
@@ -209,7 +209,8 @@ class WarmPool:
             raise
         return connection
 
-    def _servers(self) -> list[int]:
+    def servers(self) -> list[int]:
+        """The ids of the servers that run, of any libraries."""
         return [
             process.pid
             for process in psutil.process_iter(["cmdline"])
