@@ -222,7 +222,9 @@ class Server:
 
     def _look_around(self) -> None:
         now = time.monotonic()
-        if self._listener and (not self._ours() or (not self._children and now - self._last > self._limits.idle_seconds)):
+        if self._listener and (
+            not self._ours() or (not self._children and now - self._last > self._limits.idle_seconds)
+        ):
             self._close()
         if self._kill_at and now > self._kill_at:
             for child in self._children.values():

@@ -125,7 +125,9 @@ class World:
 
     def end_of(self, run: DagsterRun) -> DagsterRunStatus:
         """When the run has ended and its process, too."""
-        until(lambda: self.status(run) in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED))
+        until(
+            lambda: self.status(run) in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+        )
         until(lambda: not self.worker(run).alive)
         return self.status(run)
 

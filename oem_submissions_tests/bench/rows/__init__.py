@@ -5,7 +5,7 @@ A row that needs neither portal nor browser, or brings its own, is in `COMPUTED`
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import drift, evidence, guarantees, launcher, lookup
+from oem_submissions_tests.bench.rows import drift, evidence, guarantees, launcher, lookup, throughput
 
 ROWS = {"guarantees": guarantees, "evidence": evidence}
-COMPUTED = {"drift": drift, "lookup": lookup, "launcher": launcher}
+COMPUTED = {"drift": drift, "lookup": lookup, "launcher": launcher, "throughput": throughput}

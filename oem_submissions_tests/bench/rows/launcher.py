@@ -133,7 +133,9 @@ def _ground() -> Iterator[Ground]:
         opened.callback(pool_below(folder).end)
         target = PythonFileTarget(str(folder / "code.py"), None, str(folder), "code")
         process = opened.enter_context(WorkspaceProcessContext(instance, target))
-        server = next(p for p in psutil.Process().children() if "dagster" in " ".join(p.cmdline()) and "grpc" in p.cmdline())
+        server = next(
+            p for p in psutil.Process().children() if "dagster" in " ".join(p.cmdline()) and "grpc" in p.cmdline()
+        )
         postmaster = int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         yield Ground(folder, instance, process.create_request_context(), server, postmaster)
 
