@@ -200,7 +200,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def warm_runs(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether Dagster's runs start from a warm process. Apart from `Settings`: it is the daemon's, and nobody else's."""
+    """Whether Dagster's runs start from a warm process. Not in `Settings`: nobody else than the daemon asks."""
     word = (os.environ if environment is None else environment).get(f"{PREFIX}WARM_RUNS") or "on"
     if word not in ("on", "off"):
         raise SettingsError(f"{PREFIX}WARM_RUNS is '{word}'; it should be on or off.")

@@ -65,7 +65,7 @@ PRELOAD = (
     "sqlalchemy.dialects.postgresql",
     "yaml",
 )
-"""What a worker would spend its first four seconds on. One that is missing is imported by the worker, or is not used."""
+"""What a worker would spend its first four seconds on. One that is not there is imported later, or never needed."""
 OURS = frozenset({"oem_submissions", "adapters", "oem_submissions_tests"})
 _TICK_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
@@ -342,7 +342,7 @@ def _report(request: dict[str, Any], code: int, why: str) -> int:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """Environment, folder, import path and output are those of whoever asked, as for a process that it starts itself."""
+    """Environment, folder, import path and output are as whoever asked wants them."""
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
@@ -365,7 +365,7 @@ def _cap() -> None:
 
 
 def _leave(todo: Callable[[], int]) -> None:
-    """Do it and end as a child of `multiprocessing` does: what was registered runs, what was preloaded is not undone."""
+    """Do it and end as a child of `multiprocessing` does: what was registered runs, what was loaded is not undone."""
     import atexit
     import threading
     import traceback

@@ -112,8 +112,8 @@ def _cost_cells(name: str, costs: list[Cost]) -> list[str]:
 
 
 def _ratio(comparison: Comparison) -> Iterable[list[str]]:
-    for what, ratio in (("wall", comparison.wall), ("CPU", comparison.cpu)):
-        figures = (ratio.median, ratio.low, ratio.high, ratio.least, ratio.most)
+    for what, found in (("wall", comparison.wall), ("CPU", comparison.cpu)):
+        figures = (found.median, found.low, found.high, found.least, found.most)
         yield [f"{comparison.one} / {comparison.other}, {what}", *(f"{figure:.3f}" for figure in figures)]
 
 

@@ -1,6 +1,7 @@
 """The rows of the table. A new one is a module here with `TITLE` and `measure`, and its name in `ROWS`.
 
-A row that needs neither portal nor browser, or brings its own, is in `COMPUTED`; its `measure` takes only the repetitions.
+A row that needs neither portal nor browser, or brings its own, is in `COMPUTED`; its `measure` takes only the
+repetitions.
 """
 
 from __future__ import annotations
