@@ -100,8 +100,6 @@ class WarmRunLauncher(DefaultRunLauncher):
         if worker.alive:
             return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(worker.pid))
         code = worker.exit_code
-        if code == 0:
-            return CheckRunHealthResult(WorkerStatus.SUCCESS, run_worker_id=str(worker.pid))
         ended = "ended" if code is None else f"ended with code {code}"
         why = f": {worker.why_killed}" if worker.why_killed else ""
         status = WorkerStatus.NOT_FOUND if code is None else WorkerStatus.FAILED

@@ -54,7 +54,7 @@ class Worker:
 
     @property
     def exit_code(self) -> int | None:
-        """As `subprocess` has it, negative for a signal; None when it lives or nobody saw it end."""
+        """Not 0, for then it is forgotten; negative for a signal; None when it lives or nobody saw it end."""
         return self._known().get("exit")
 
     @property

@@ -181,9 +181,13 @@ class Server:
             return None
         code, request = os.waitstatus_to_exitcode(status), child.request
         record = read_record(_record(request))
+        if code == 0:  # the run said all that there is to say, if it went at all
+            for path in (_record(request), _log(request)):
+                path.unlink(missing_ok=True)
+            return None
         with suppress(OSError):
             write_record(_record(request), record | {"exit": code, "why": child.why})
-        if code == 0 or not record.get("went"):
+        if not record.get("went"):
             return None
         pid = os.fork()
         if pid == 0:
@@ -282,6 +286,10 @@ def _record(request: dict[str, Any]) -> Path:
     return Path(request["record"])
 
 
+def _log(request: dict[str, Any]) -> Path:
+    return _record(request).with_suffix(".log")
+
+
 def _tree(pid: int) -> list[Any]:
     import psutil
 
@@ -349,7 +357,7 @@ def _become(request: dict[str, Any]) -> None:
     os.chdir(request["directory"])
     sys.path[:] = request["path"]
     importlib.invalidate_caches()
-    log = os.open(_record(request).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(_log(request), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
@@ -359,7 +367,6 @@ def _cap() -> None:
     """When memory runs out the kernel ends a worker, whose work is taken up again, before database or daemon."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold secrets
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES if hard < 0 else min(_FILES, hard), hard))
 
@@ -399,6 +406,7 @@ def main() -> None:
         os._exit(0)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold secrets
     listener = socket.socket(fileno=told.descriptor)
     preload()
     listener.listen(64)
