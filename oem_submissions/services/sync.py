@@ -67,8 +67,9 @@ def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm
 def write_and_read_back(claim: Claim, outcome: CrmOutcome, crm: Crm) -> str | None:
     """Make the record say the outcome, unless it does; None when it was read back equal, else what is wrong."""
     try:
-        if crm.read_outcome(claim.crm_record_id) != outcome:
-            crm.write_outcome(claim.crm_record_id, outcome)
+        if _says(crm.read_outcome(claim.crm_record_id), outcome):
+            return None
+        crm.write_outcome(claim.crm_record_id, outcome)
         if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
             return f"the record says {found}, not {outcome}"
     except (CrmUnavailable, CrmRecordConflict) as error:
@@ -109,13 +110,17 @@ def outcome_for(claim: Claim, desk_url: str, standing: Standing | None) -> CrmOu
 def same_standing(found: CrmOutcome | None, claim: Claim, desk_url: str, standing: Standing | None) -> bool:
     """Whether the CRM's record says what the ledger says.
 
-    The time of the last change may differ, and the desk's address in the link: a desk can move, the proof it shows is
-    named by digest.
+    The desk's address in the link may differ: a desk can move, the proof it shows is named by digest.
     """
     expected = outcome_for(claim, desk_url, standing)
     if found is None or _path(found.evidence_url) != _path(expected.evidence_url):
         return False
-    return replace(found, updated_at=expected.updated_at, evidence_url=expected.evidence_url) == expected
+    return _says(replace(found, evidence_url=expected.evidence_url), expected)
+
+
+def _says(found: CrmOutcome | None, expected: CrmOutcome) -> bool:
+    """Whether it is the same but for the time of the last change: to be told moves that, too."""
+    return found is not None and replace(found, updated_at=expected.updated_at) == expected
 
 
 def _path(url: str | None) -> str | None:

@@ -49,8 +49,10 @@ class Job:
     standstill_seconds: float = 30.0
 
 
-KEEPING = ("put", "commit evidence_kept")
-"""Nothing but the next write follows on these: to die after one is to die before the next, and that is struck."""
+OUTWARD = ("commit moved ARMED", "request POST", "write_outcome", "commit crm_told SYNCED")
+"""Writes that are struck after they are done, too: to die after any other is to die before the next, and that is."""
+ALIKE = ("put", "commit evidence_kept")
+"""Writes that come in rows, a pair for each piece of evidence: the first pair of a row stands for the others."""
 
 
 class Strike:
@@ -59,6 +61,8 @@ class Strike:
     def __init__(self, job: Job) -> None:
         self._job, self._count = job, 0
         self._stops_at = job.stops_at
+        self._row: set[str] = set()
+        """What the row under way has of `ALIKE`."""
         self._log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.statement = ""
         """What the transaction under way is about: the event that it appends, or the table that it changes."""
@@ -67,11 +71,12 @@ class Strike:
         """Do the write, unless the worker dies first."""
         if threading.current_thread() is not threading.main_thread():
             return write()
-        if self._job.after and name in KEEPING:
-            return write()
-        self._count += 1
-        strikes = self._count == self._job.strike  # asked now: in a request's writing, SENT is written
-        os.write(self._log, f"{self._count} {name}\n".encode())
+        counts = name in OUTWARD if self._job.after else name not in self._row
+        self._row = {*self._row, name} if name in ALIKE else set()
+        self._count += counts
+        strikes = counts and self._count == self._job.strike  # asked now: in a request's writing, SENT is written
+        if counts:
+            os.write(self._log, f"{self._count} {name}\n".encode())
         self._side("before", name, strikes and not self._job.after)
         result = write()
         self._side("after", name, strikes and self._job.after)
