@@ -211,6 +211,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def warm_runs(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether Dagster's runs start from a warm process. Not in `Settings`: nobody else than the daemon asks."""
+    word = (os.environ if environment is None else environment).get(f"{PREFIX}WARM_RUNS") or "on"
+    if word not in ("on", "off"):
+        raise SettingsError(f"{PREFIX}WARM_RUNS is '{word}'; it should be on or off.")
+    return word == "on"
+
+
 def _origin(env: Mapping[str, str]) -> str:
     """As C2SP wants it: a URL without its scheme; the desk's host when it is not set."""
     host = urlsplit(env.get(f"{PREFIX}DESK_URL", "")).hostname or "localhost"

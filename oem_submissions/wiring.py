@@ -151,6 +151,7 @@ def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secr
         log_extra=extra,
         site_proxy=site_proxy(),
         readback_key=key,
+        remembered=settings.home / "goldens",
     )
 
 
