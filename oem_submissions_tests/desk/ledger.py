@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from oem_submissions.domain.alerting import ChannelState, Transition
 from oem_submissions.domain.breaker import Breaker, Position
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Disposition, Standing
@@ -27,7 +28,9 @@ from oem_submissions.domain.overview import (
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Alert,
+    AlertChange,
     AlertKind,
+    AlertSeverity,
     Attempt,
     Claim,
     Event,
@@ -202,6 +205,18 @@ class MadeUpLedger:
             [AccountLeases(oem, 2, 1, 5) if oem == "aurora" else AccountLeases(oem, 0, 0, 0) for oem in oems],
             [OpenAlerts(AlertKind.BREAKER_OPEN, "aurora", 1)],
         )
+
+    def alert_transitions(self, alert_ids: Sequence[int]) -> list[Transition]:
+        (alert,) = self.alerts()
+        critical, told = AlertSeverity.CRITICAL, (("json://hooks.example", NOON), (f"mailtos://{HOSTILE}", NOON))
+        raised = Transition(4, NOON, alert, AlertChange.RAISED, critical, 1, alert.text, told)
+        return [raised, replace(raised, number=5, change=AlertChange.ESCALATED, count=3, channels=())]
+
+    def alert_channels(self) -> list[ChannelState]:
+        now = datetime.now(UTC)
+        well = ChannelState("json://hooks.example", NOON, now, 5, NOON, 0, None, None, None)
+        failing = {"failures": 4, "failing_since": NOON, "problem": f"it answered 500 {HOSTILE}", "waiting": 3}
+        return [well, replace(well, channel=f"mailtos://{HOSTILE}", sent_at=None, **failing)]
 
 
 def attempt(claim_id: str, **changes: object) -> Attempt:
