@@ -10,7 +10,7 @@ from oem_submissions.domain.breaker import Breaker
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.outcomes import Reference
-from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
+from oem_submissions.domain.overview import Dead, DeadKind, Held, Measures, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Alert, Attempt, Claim, Event, KeptArtifact, Lease, LostLease
 from oem_submissions.domain.releases import Release
@@ -112,4 +112,10 @@ class DeskReader(Protocol):
 
     def alert_channels(self) -> list[ChannelState]:
         """Where every alert channel stands."""
+        ...
+
+    # --- monitoring ---
+
+    def measures(self, oems: Sequence[str]) -> Measures:
+        """What is counted and timed, per OEM."""
         ...

@@ -179,6 +179,12 @@ class DueWork:
     oldest_due_at: datetime
     untried: int = 0
     """Of the claims, those that were never attempted."""
+    ready: int = 0
+    """Those that wait to be filed."""
+    first_due_on: date | None = None
+    """Of those, the day on which the first came due."""
+    priority: int = 0
+    """In Dagster's queue: more goes first."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,23 @@ class EnqueueRequest:
     """All, when empty."""
     period: str | None
     requested_by: str
+
+
+@dataclass(frozen=True)
+class Death:
+    """That a claim became a dead letter, as its chain has it. A claim may die several times."""
+
+    claim_id: str
+    sequence: int
+    """Of the event in the claim's chain."""
+    at: datetime
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    reason: ReasonCode | None
+    run_id: str | None
+    """None: it was no valid claim when it was taken in."""
 
 
 class AlertKind(StrEnum):

@@ -41,10 +41,12 @@ from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.alerts import AlertBook
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.deaths import DeathBook
 from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.keeping import KeepingBook
+from oem_submissions.ledger.measures import MeasuresBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
     compare_and_set,
@@ -59,13 +61,13 @@ from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
+from oem_submissions.ledger.scheduler import SchedulerBook
 from oem_submissions.ledger.tables import (
     attempts,
     claim_terms,
     claims,
     dealers,
     enqueue_requests,
-    ticks,
     worker_beats,
 )
 from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
@@ -105,9 +107,12 @@ class Ledger(
     EvidenceLogBook,
     KeepingBook,
     OverviewBook,
+    DeathBook,
+    MeasuresBook,
     DeskBook,
     AlertBook,
     OutboxBook,
+    SchedulerBook,
 ):
     """What was filed.
 
@@ -198,13 +203,6 @@ class Ledger(
             return connection.execute(
                 insert(enqueue_requests).values(values).returning(enqueue_requests.c.request_id)
             ).scalar_one()
-
-    def record_tick(self, oem: str, source: str, scheduled_for: datetime, requested: int) -> None:
-        """Note that a schedule was evaluated, also when nothing was due."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                insert(ticks).values(oem=oem, source=source, scheduled_for=scheduled_for, requested=requested)
-            )
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
