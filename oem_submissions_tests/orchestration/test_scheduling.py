@@ -27,6 +27,7 @@ from oem_submissions.domain.states import State
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import ticks
 from oem_submissions.ports import LedgerUnavailable
+from oem_submissions.services.queue import note_command
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.orchestration.test_filing_runs import OEM, PERIOD, Everything, Rules, sensor_tick
 from oem_submissions_tests.services.fakes import FakePortal
@@ -77,6 +78,7 @@ def test_what_a_dead_daemon_missed_is_made_up_once_and_health_says_so(everything
     everything.take_in()
     newest = cadence.last_tick(ledger.now())
     before = newest - timedelta(hours=4)
+    note_command(ledger, everything.parts["adapters"][OEM], 1)  # half an hour late for a tick that nobody expected
     assert "No tick was missed" in sensor_tick(everything, "missed_ticks").skip_message  # there was no first one
     noted = {"oem": OEM, "source": Source.SCHEDULE, "scheduled_for": before, "at": before, "requested": 0}
     with ledger._engine.begin() as connection:
