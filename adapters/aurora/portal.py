@@ -13,6 +13,6 @@ class Aurora(PortalAdapter):
 
     oem = "aurora"
     claim_model = WarrantyClaim
-    cadence = Cadence("0 */2 * * 1-6", timezone="America/Chicago", period="day")
+    cadence = Cadence("0 */2 * * 1-6", timezone="America/Chicago", period="day", deadline_days=30)
     form_values = staticmethod(mapping.form_values)
     reference_is_plausible = staticmethod(mapping.reference_is_plausible)

@@ -13,5 +13,5 @@ class Borealis(PortalAdapter):
 
     oem = "borealis"
     claim_model = CoopClaim
-    cadence = Cadence("30 6 * * 1-5", timezone="America/Detroit", period="week")
+    cadence = Cadence("30 6 * * 1-5", timezone="America/Detroit", period="week", deadline_days=60)
     form_values = staticmethod(mapping.form_values)

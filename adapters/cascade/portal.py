@@ -13,5 +13,5 @@ class Cascade(PortalAdapter):
 
     oem = "cascade"
     claim_model = DeliveryReport | IncentiveClaim
-    cadence = Cadence("15 8-20 * * *", timezone="America/Los_Angeles", period="day")
+    cadence = Cadence("15 8-20 * * *", timezone="America/Los_Angeles", period="day", deadline_days=30)
     form_values = staticmethod(mapping.form_values)

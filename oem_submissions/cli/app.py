@@ -24,6 +24,7 @@ from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
+from oem_submissions.cli.alerts import alerts, telling
 from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.desk_access import desk_log, desk_token
@@ -38,15 +39,18 @@ from oem_submissions.domain.gate import NEEDED
 from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import ReleaseState
+from oem_submissions.domain.scheduler_health import OemHealth
 from oem_submissions.domain.states import HELD, State
 from oem_submissions.domain.texts import visible
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.migrate import migrate as migrate_ledger
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions.services.queue import note_command
 from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
-from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
+from oem_submissions.services.scheduler_health import scheduler_health
+from oem_submissions.settings import PROJECT, Settings, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,6 +63,7 @@ packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
 dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(breakers, name="breakers")
+app.add_typer(alerts, name="alerts")
 app.add_typer(evidence, name="evidence")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
@@ -158,6 +163,42 @@ def chaos(
 
 
 @app.command()
+def soak(
+    hours: Annotated[float, typer.Option(min=0.01, help="Of the scheduler's time.")] = 24,
+    speed: Annotated[float, typer.Option(min=1, help="So many times as fast: 24 hours at 60 take 24 minutes.")] = 60,
+    seed: Annotated[int, typer.Option(help="Which made-up claims.")] = 1,
+    kill_daemon: Annotated[
+        bool, typer.Option("--kill-daemon", help="SIGKILL Dagster's daemon in the middle, and start it again.")
+    ] = False,
+    home: Annotated[
+        Path | None, typer.Option(help="An empty folder to keep; else one that goes if all is well.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A scheduler's day in less time, judged by the append-only logs: orphans, overlaps, missed ticks, lateness.
+
+    Compressed are the OEMs' cadences, down to a tick a minute, and their catch-up windows. Real are Dagster's daemon
+    and queue, database, leases, workers, browser, portals and every second they take. A missed tick is one also when it
+    was made up. Touches nothing of this installation.
+    """
+    from oem_submissions.cli.chaos import chaos_home
+    from oem_submissions.cli.soak import run_soak, soak_table, wrong_in
+
+    with chaos_home(home) as own:
+        terminal.print(f"Starting a whole system in {own} …")
+        document = run_soak(hours, speed, seed, kill_daemon, own)
+    wrong = wrong_in(document)
+    if not (home or wrong):
+        shutil.rmtree(own, ignore_errors=True)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print(soak_table(document))
+    if wrong:
+        raise NotSo(f"Must be none and is not: {', '.join(wrong)}. The logs are in {own}.")
+
+
+@app.command()
 def simulator(
     port: Annotated[int, typer.Option(help="Of http; 0 takes any.")] = 8700,
     state: Annotated[Path | None, typer.Option(help="Where it keeps what it filed; in memory without.")] = None,
@@ -189,12 +230,15 @@ def desk(
 
 @app.command()
 def watch() -> None:
-    """Look after workers without Dagster: lost ones are found, told of, and their claims put right. Ctrl-C stops it."""
+    """Look after workers without Dagster, and tell people of alerts. Ctrl-C stops it.
+
+    Lost workers are found, and their claims put right; the dead man's switch is pinged while all is well.
+    """
     from oem_submissions.cli.watch import watch as look_after
 
     settings = read_settings()
     stop = threading.Event()
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, telling(settings, ledger):
         look_after(ledger, settings.lease_seconds, stop)
 
 
@@ -214,7 +258,8 @@ def doctor(as_json: AsJson = False) -> None:
     """What is missing on this machine or wrong in the configuration, and the command that mends it."""
     from oem_submissions.cli.doctor import diagnose
 
-    diagnoses = diagnose(read_settings(), EnvironmentSecrets())
+    settings = read_settings()
+    diagnoses = diagnose(settings, wiring.secret_source(settings))
     if as_json:
         print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
     else:
@@ -249,6 +294,8 @@ def enqueue(
         due = ledger.due_work(oem, wanted, period)
         request = ledger.request_enqueue(oem, wanted, period, person()) if due else None
         closed = closed_sentence(ledger, oem) if due else None
+        if not wanted and period is None:
+            note_command(ledger, ADAPTERS[oem], len(due))
     document = {"oem": oem, "request_id": request, "due": [asdict(work) for work in due], "closed": closed}
     if as_json:
         print_json(document)
@@ -264,9 +311,10 @@ def enqueue(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Per OEM: release and streak, ready, running, filed, refused, held, dead, queue age, last tick."""
+    """Per OEM: release and streak, claims by state, queue age, last tick; the scheduler's trouble of the last day."""
     with open_ledger() as ledger:
-        rows = [_status(oem, ledger) for oem in ADAPTERS]
+        health = {one.oem: one for one in scheduler_health(ledger, ADAPTERS, {}).oems}
+        rows = [_status(oem, ledger, health[oem]) for oem in ADAPTERS]
         open_alerts = ledger.alerts()
     if as_json:
         print_json({"oems": rows, "alerts": [asdict(alert) for alert in open_alerts]})
@@ -278,17 +326,21 @@ def status(as_json: AsJson = False) -> None:
         terminal.print(f"ALERT {at} {alert.kind}{times}: {alert.text}", style="red", markup=False, highlight=False)
 
 
+_TROUBLES = ("missed_ticks", "orphans", "overlaps", "stuck")
+
+
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """The row as it fits a terminal."""
     dots = "●" * min(row["streak"] or 0, NEEDED) + "○" * max(NEEDED - (row["streak"] or 0), 0)
     stands = f"{row['release']} {row['state']}" if row["release"] else None
     if row["state"] == ReleaseState.VERIFYING:
         stands = f"{stands} {dots}"
-    rest = {name: value for name, value in row.items() if name not in ("oem", "release", "state", "streak")}
-    return {"oem": row["oem"], "release": stands, **rest}
+    said = [f"{row[name]} {name.replace('_', ' ')}" for name in _TROUBLES if row[name]]
+    rest = {n: v for n, v in row.items() if n not in ("oem", "release", "state", "streak", "late", *_TROUBLES)}
+    return {"oem": row["oem"], "release": stands, **rest, "trouble": ", ".join([*said, *filter(None, [row["late"]])])}
 
 
-def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
+def _status(oem: str, ledger: Ledger, health: OemHealth) -> dict[str, Any]:
     claims = ledger.all_claims(oem)
     ready = [claim for claim in claims if claim.state is State.READY]
     oldest = min((claim.created_at for claim in ready), default=None)
@@ -309,6 +361,11 @@ def _status(oem: str, ledger: Ledger) -> dict[str, Any]:
         "breaker": ledger.breaker(oem).position,
         "queue_age_seconds": round((datetime.now(UTC) - oldest).total_seconds()) if oldest else None,
         "last_tick": tick.isoformat(timespec="seconds") if tick else None,
+        "late": " and ".join(health.queue.late) or None,
+        "missed_ticks": len(health.missed),
+        "orphans": len(health.orphans),
+        "overlaps": len(health.overlaps),
+        "stuck": len(health.stuck),
     }
 
 
@@ -529,8 +586,9 @@ def lock_packs() -> None:
 @dealers.command("list")
 def list_dealers(as_json: AsJson = False) -> None:
     """Dealers by OEM: which are pilots, that verify what is new, and whether their portal log-in is set."""
-    secrets = EnvironmentSecrets()
-    with open_ledger() as ledger:
+    settings = read_settings()
+    secrets = wiring.secret_source(settings)
+    with open_ledger(settings) as ledger:
         rows = [
             {
                 "oem": oem,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -20,7 +21,7 @@ from rich.table import Table
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.cli.stack import RunningStack, Simulated, running_stack, simulator
+from oem_submissions.cli.stack import WORKSPACE, RunningStack, Simulated, running_stack, simulator
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import Release, ReleaseState
 from oem_submissions.domain.states import FILED, HELD, State
@@ -67,11 +68,17 @@ class Demo:
 
 @contextmanager
 def running_demo(
-    settings: Settings, seed: int, fault: str | None, extra: Mapping[str, str] | None = None, pilots: bool = True
+    settings: Settings,
+    seed: int,
+    fault: str | None,
+    extra: Mapping[str, str] | None = None,
+    pilots: bool = True,
+    workspace: Path = WORKSPACE,
 ) -> Iterator[Demo]:
     """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed.
 
-    `extra` joins the environment of every process; `pilots`: whether there are claims for the gate's five runs.
+    `extra` joins the environment of every process; `pilots`: whether there are claims for the gate's five runs;
+    `workspace`: what Dagster loads.
     """
     with simulator(settings.home / "simulator", settings.home / "logs") as simulated:
         http = simulated.addresses["http"]
@@ -82,7 +89,7 @@ def running_demo(
         records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date(), pilots)))
         if fault is not None:
             _require_fault(portals, fault)
-        with running_stack(settings, environment) as up:
+        with running_stack(settings, environment, workspace) as up:
             secrets = EnvironmentSecrets(up.environment)
             parts = {"secrets": secrets, "crm": wiring.salesforce(up.settings, secrets)}
             with wiring.build(up.settings, **parts) as services:
@@ -102,6 +109,8 @@ def simulated_environment(simulated: Mapping[str, str], seed: int) -> dict[str, 
         f"{PREFIX}PERSONAL_KEY": "",
         f"{PREFIX}SIGNING_KEY": "",  # nor by its key, which vouches for what was really filed
         f"{PREFIX}TSA_URL": "",
+        f"{PREFIX}SECRETS": "",  # nor with its secrets, nor through its queues
+        **{f"{PREFIX}{name}_QUEUE": "" for name in ("DEAD_LETTER", "REDRIVE", "DUE")},
         EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
         EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
     }

@@ -20,6 +20,7 @@ from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.failures import ConfigurationError, StateConflict
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.records import Claim
+from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import ClaimRules, EvidenceStore
 from oem_submissions.services import release as gate
@@ -27,6 +28,7 @@ from oem_submissions.services.breaking import close, free_account
 from oem_submissions.services.dead_letters import DeadLetter, redrive
 from oem_submissions.services.release_report import ReleaseReport, release_report, report_on
 from oem_submissions.services.review import Verdict, needs_picture
+from oem_submissions.services.scheduler_health import scheduler_health
 from oem_submissions.settings import Settings
 
 
@@ -69,6 +71,9 @@ class Operator:
 
     def oems(self) -> Sequence[str]:
         return list(self.adapters)
+
+    def health(self) -> Health:
+        return scheduler_health(self.ledger, self.adapters, {})
 
     @property
     def look_hours(self) -> float:

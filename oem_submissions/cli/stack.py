@@ -30,6 +30,7 @@ from oem_submissions.ledger.store import ledger_engine
 from oem_submissions.settings import PREFIX, PROJECT, Settings, read_settings
 
 LOOPBACK = "127.0.0.1"
+WORKSPACE = PROJECT / "workspace.yaml"
 _GRACE_SECONDS = 20
 
 
@@ -251,7 +252,7 @@ def _dagster_home(home: Path) -> Path:
 
 
 @contextmanager
-def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[RunningStack]:
+def running_stack(settings: Settings, extra: Mapping[str, str], workspace: Path = WORKSPACE) -> Iterator[RunningStack]:
     """Database, migrated; webserver, daemon and desk, answering. `extra` is added to their environment."""
     logs = settings.home / "logs"
     with ExitStack() as stack:
@@ -277,12 +278,12 @@ def running_stack(settings: Settings, extra: Mapping[str, str]) -> Iterator[Runn
             **extra,
         }
         programs = Path(sys.executable).parent
-        workspace = ["-w", str(PROJECT / "workspace.yaml")]
+        loads = ["-w", str(workspace)]
         commands = {
             "dagster-webserver": [
-                str(programs / "dagster-webserver"), *workspace, "-h", LOOPBACK, "-p", str(ports["dagster"]),
+                str(programs / "dagster-webserver"), *loads, "-h", LOOPBACK, "-p", str(ports["dagster"]),
             ],
-            "dagster-daemon": [str(programs / "dagster-daemon"), "run", *workspace],
+            "dagster-daemon": [str(programs / "dagster-daemon"), "run", *loads],
             "desk": [
                 sys.executable, "-m", "oem_submissions.cli", "desk", "--host", LOOPBACK, "--port", str(ports["desk"]),
             ],

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -31,6 +31,7 @@ from oem_submissions.defs.assets import CRM_INTAKE, asset_keys, worker_name
 from oem_submissions.defs.partitions import add_dealers, partition_key
 from oem_submissions.defs.reading import reads_only
 from oem_submissions.domain.records import DueLook, DueWork
+from oem_submissions.domain.scheduling import Source
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
 from oem_submissions.services.health import tell_of_loss
@@ -57,7 +58,11 @@ def filing_job(rules: ClaimRules) -> Any:
 
 
 def enqueue_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
-    """The OEM's cadence. It asks the ledger for dealers with due work, requests one run each, and returns."""
+    """The OEM's cadence. It asks the ledger for dealers with due work, requests one run each, and returns.
+
+    A tick that comes too late is left to `missed_ticks`. It is noted last, so that one that failed was none; the keys
+    of its runs are the tick's, so that one that is evaluated twice asks for no run twice.
+    """
 
     @schedule(
         name=f"{rules.oem}_enqueue",
@@ -69,13 +74,43 @@ def enqueue_schedule(rules: ClaimRules, job: Any) -> ScheduleDefinition:
         description=f"Puts {rules.oem}'s due claims in the queue.",
     )
     def enqueue(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:
-        services = context.resources.services
+        services: Services = context.resources.services
+        scheduled = context.scheduled_execution_time.astimezone(UTC)
+        is_new, why_not = services.look_at_tick(rules.oem, scheduled)
+        if why_not:
+            return SkipReason(why_not)
         work = services.due(rules.oem, runs_under_way(context.instance, rules.oem))
-        services.ledger.record_tick(rules.oem, "schedule", context.scheduled_execution_time.astimezone(UTC), len(work))
         add_dealers(context.instance, rules.oem, (item.dealer for item in work))
-        return [run_request(item) for item in work] or SkipReason("Nothing is due that is not under way.")
+        if is_new:
+            services.ledger.record_tick(rules.oem, Source.SCHEDULE, scheduled, len(work), str(rules.cadence))
+        requests = [run_request(item, f"{scheduled:%Y-%m-%dT%H:%MZ}:{item.dealer}:{item.period}") for item in work]
+        return requests or SkipReason("Nothing is due that is not under way.")
 
     return enqueue
+
+
+def missed_ticks_sensor(adapters: Mapping[str, ClaimRules]) -> SensorDefinition:
+    """Makes up what no schedule asked for: its daemon was down, the ledger was, or a clock was wrong.
+
+    All ticks that an OEM missed are one row in the queue's requests, in one transaction with the tick log: nothing is
+    lost or asked for twice, whoever dies when. `enqueue_requests` answers.
+    """
+
+    @sensor(
+        name="missed_ticks",
+        minimum_interval_seconds=30,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"services"},
+        asset_selection=AssetSelection.assets(CRM_INTAKE),
+    )
+    def missed_ticks(context: SensorEvaluationContext) -> SkipReason:
+        services: Services = context.resources.services
+        states = context.instance.all_instigator_state()
+        stopped = {state.instigator_name for state in states if state.status.value == "STOPPED"}
+        said = services.make_up_ticks({oem for oem in adapters if f"{oem}_enqueue" in stopped})
+        return SkipReason(" ".join(said) or "No tick was missed.")
+
+    return missed_ticks
 
 
 def enqueue_requests_sensor(jobs: dict[str, Any]) -> SensorDefinition:
@@ -260,7 +295,12 @@ def run_request(work: DueWork, run_key: str | None = None, job_name: str | None 
         run_key=run_key,
         job_name=job_name,
         partition_key=partition_key(work.dealer, work.period),
-        tags={"oem": work.oem, "dealer": work.dealer, "period": work.period},
+        tags={
+            "oem": work.oem,
+            "dealer": work.dealer,
+            "period": work.period,
+            **({"dagster/priority": str(work.priority)} if work.priority else {}),
+        },
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import Definitions, ResourceDefinition, in_process_executor
 
+from oem_submissions.defs.alerting import alerts_sensor
 from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
 from oem_submissions.defs.automation import (
     breaker_probes_sensor,
@@ -15,6 +16,7 @@ from oem_submissions.defs.automation import (
     enqueue_schedule,
     filing_job,
     lost_workers_sensor,
+    missed_ticks_sensor,
     new_dealers_sensor,
     reconcile_unknowns_sensor,
 )
@@ -35,7 +37,15 @@ from oem_submissions.defs.history import (
     sweep_schedule,
 )
 from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
+from oem_submissions.defs.queues import queue_sensors
 from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
+from oem_submissions.defs.scheduler_health import (
+    dead_letters_asset,
+    scheduler_health_asset,
+    scheduler_health_checks,
+    scheduler_health_job,
+    scheduler_health_sensor,
+)
 from oem_submissions.ports import ClaimRules
 from oem_submissions.settings import Settings
 
@@ -55,11 +65,14 @@ def all_definitions(
     checks += [check for rules in adapters.values() for check in release_checks(rules)]
     checks += [probe_check(rules) for rules in adapters.values()]
     checks += evidence_log_checks()
+    checks += scheduler_health_checks(adapters)
     log_job = evidence_log_job()
     return Definitions(
         assets=[
             intake_asset(),
             evidence_log_asset(),
+            scheduler_health_asset(adapters),
+            dead_letters_asset(),
             *(filing_assets(rules, settings.start_date, ops) for rules in adapters.values()),
             *(dispositions_asset(rules, settings.start_date, *again) for rules in adapters.values()),
             *(sweep_asset(rules, *again) for rules in adapters.values()),
@@ -67,7 +80,7 @@ def all_definitions(
             *(probe_asset(rules) for rules in adapters.values()),
         ],
         asset_checks=checks,
-        jobs=[log_job, *jobs.values(), *polls.values(), *sweeps.values(), *probes.values()],
+        jobs=[log_job, scheduler_health_job(), *jobs.values(), *polls.values(), *sweeps.values(), *probes.values()],
         schedules=[
             evidence_log_schedule(log_job),
             *(enqueue_schedule(rules, jobs[oem]) for oem, rules in adapters.items()),
@@ -78,11 +91,15 @@ def all_definitions(
             crm_intake_sensor(settings.intake_seconds),
             new_dealers_sensor(adapters),
             enqueue_requests_sensor(jobs),
+            missed_ticks_sensor(adapters),
+            scheduler_health_sensor(adapters),
             lost_workers_sensor(jobs),
             reconcile_unknowns_sensor(jobs),
             breaker_probes_sensor(jobs),
             release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
+            *queue_sensors(settings),
+            alerts_sensor(adapters),
         ],
         resources={"services": services},
         executor=in_process_executor,

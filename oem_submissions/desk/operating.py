@@ -12,6 +12,7 @@ from oem_submissions.domain.gate import Streak
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import Release
+from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.services.release_report import ReleaseReport
 from oem_submissions.services.review import Verdict
 
@@ -54,6 +55,10 @@ class Operating(Protocol):
     @property
     def look_hours(self) -> float:
         """How long a held claim is looked up by the system itself."""
+        ...
+
+    def health(self) -> Health:
+        """What the scheduler's logs of the last day say; of Dagster's own queue nothing."""
         ...
 
     def verdict_preview(

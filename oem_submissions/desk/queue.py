@@ -26,6 +26,7 @@ class Queue(Room):
             "queue.html.j2",
             lines=self.reader.queue_lines(self.operating.oems()),
             leases=self.reader.held_leases(),
+            troubles=self.operating.health().sentences(),
             losses=self.reader.recent_losses(LOSSES),
             accounts=[breaker for breaker in breakers if breaker.dealer],
             portals=[breaker for breaker in breakers if not breaker.dealer],

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations
 
 _LIVING = frozenset({"acquired", "renewed"})
 
@@ -72,20 +71,25 @@ class Orphan:
 
 
 def overlaps(log: Sequence[LeaseEntry]) -> list[Overlap]:
-    """Every pair of leases of one account that the log shows live at once; `log` in the order it was written."""
+    """Every pair of leases of one account that the log shows live at once; `log` in the order it was written.
+
+    Linear in the log's length, for as long as next to nothing overlaps.
+    """
     accounts: dict[tuple[str, str], list[Life]] = defaultdict(list)
     for lease in _by_lease(log):
         for life in _lives(lease):
             accounts[life.entry.oem, life.entry.dealer].append(life)
     found: dict[tuple[int, int], Overlap] = {}
     for lives in accounts.values():
-        for one, two in combinations(sorted(lives, key=lambda life: life.since), 2):
-            if one.entry.fencing_token == two.entry.fencing_token:
-                continue
-            seconds = (min(one.until, two.until) - max(one.since, two.since)).total_seconds()
-            if seconds > 0:
-                pair = (one.entry.fencing_token, two.entry.fencing_token)
-                found.setdefault(pair, Overlap(one.entry, two.entry, seconds))
+        open_ones: list[Life] = []
+        for two in sorted(lives, key=lambda life: life.since):
+            open_ones = [life for life in open_ones if life.until > two.since]
+            for one in open_ones:
+                if one.entry.fencing_token != two.entry.fencing_token and two.until > two.since:
+                    seconds = (min(one.until, two.until) - two.since).total_seconds()
+                    pair = (one.entry.fencing_token, two.entry.fencing_token)
+                    found.setdefault(pair, Overlap(one.entry, two.entry, seconds))
+            open_ones.append(two)
     return list(found.values())
 
 

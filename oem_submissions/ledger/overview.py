@@ -15,9 +15,11 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, LostLease
+from oem_submissions.domain.scheduling import Source
 from oem_submissions.domain.states import State
 from oem_submissions.domain.texts import keepable
 from oem_submissions.ledger.reading import claim_of
+from oem_submissions.ledger.scheduler import oldest_query
 from oem_submissions.ledger.tables import attempts, claim_terms, claims, dealers, events, lease_log, ticks
 
 _ENDS = frozenset({State.SYNCED, State.REJECTED, State.WITHDRAWN})
@@ -220,17 +222,13 @@ def queue_query(oems: Sequence[str]) -> Select[Any]:
     )
 
 
-def oldest_query(oems: Sequence[str]) -> Select[Any]:
-    """The claims that wait are few, and their index leads to them."""
-    return (
-        select(claims.c.oem, func.min(claims.c.created_at).label("oldest"))
-        .where(claims.c.oem.in_(oems), claims.c.state == State.READY)
-        .group_by(claims.c.oem)
-    )
-
-
 def last_ticks_query(oems: Sequence[str]) -> Select[Any]:
     """One step into the index by OEM and time each."""
     named = func.unnest(literal(list(oems), ARRAY(Text))).table_valued("oem").render_derived("named")
-    last = lateral(select(ticks.c.at).where(ticks.c.oem == named.c.oem).order_by(ticks.c.at.desc()).limit(1))
+    last = lateral(
+        select(ticks.c.at)
+        .where(ticks.c.oem == named.c.oem, ticks.c.source != Source.MISSED)
+        .order_by(ticks.c.at.desc())
+        .limit(1)
+    )
     return select(named.c.oem, last.c.at).select_from(named.join(last, true()))

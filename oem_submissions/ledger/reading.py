@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, func, or_, select
+from sqlalchemy import Boolean, Engine, Row, Select, and_, func, literal_column, or_, select
 
 from oem_submissions.domain.breaker import Breaker, Ending
 from oem_submissions.domain.lease_log import LeaseEntry
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
-    Alert,
     Attempt,
     Claim,
     DueLook,
@@ -26,11 +25,12 @@ from oem_submissions.domain.records import (
     LostLease,
     Pins,
 )
-from oem_submissions.domain.states import FILED, LOOKED_UP, TOLD_TO_CRM, State
-from oem_submissions.ledger import alerts as alert_sql
+from oem_submissions.domain.scheduling import Source
+from oem_submissions.domain.states import FILED, LOOKED_UP, State
 from oem_submissions.ledger import breakers
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.tables import (
+    UNTOLD,
     artifacts,
     attempts,
     claim_terms,
@@ -49,10 +49,7 @@ _LOOK_DUE = and_(
     claims.c.state.in_(sorted(LOOKED_UP)),
     or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
 )
-_UNTOLD = and_(
-    claims.c.state.in_(sorted(TOLD_TO_CRM)),
-    or_(claims.c.crm_version.is_(None), claims.c.crm_version != claims.c.version),
-)
+_UNTOLD = literal_column(f"({UNTOLD})", Boolean)
 
 
 class LedgerReader:
@@ -108,26 +105,12 @@ class LedgerReader:
         A held claim whose next look is later is no work: nobody can do anything with it yet. Nor is a claim that waits
         to be filed, while nothing is to be filed.
         """
-        moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
-        where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
-        where += [claims.c.due_on <= func.current_date()]
-        where += [claims.c.dealer.in_(dealers)] if dealers else []
-        where += [claims.c.period == period] if period else []
-        query = (
-            select(
-                claims.c.dealer,
-                claims.c.period,
-                func.count().label("claims"),
-                func.min(claims.c.created_at).label("oldest"),
-                func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
-            )
-            .where(*where)
-            .group_by(claims.c.dealer, claims.c.period)
-            .order_by("oldest")
-        )
+        query = due_work_query(oem, dealers, period, filing)
         with self._engine.connect() as connection:
             rows = connection.execute(query)
-            return [DueWork(oem, row.dealer, row.period, row.claims, row.oldest, row.untried) for row in rows]
+            return [
+                DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on) for r in rows
+            ]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
         """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
@@ -198,7 +181,8 @@ class LedgerReader:
     def last_tick(self, oem: str) -> Any:
         """When the OEM's schedule was last evaluated; None when never."""
         with self._engine.connect() as connection:
-            return connection.scalar(select(func.max(ticks.c.at)).where(ticks.c.oem == oem))
+            evaluated = (ticks.c.oem == oem, ticks.c.source != Source.MISSED)
+            return connection.scalar(select(func.max(ticks.c.at)).where(*evaluated))
 
     def attempts(self, claim_id: str) -> list[Attempt]:
         """A claim's attempts, oldest first."""
@@ -308,16 +292,6 @@ class LedgerReader:
         with self._engine.connect() as connection:
             return breakers.last_endings(connection, oem, limit)
 
-    def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]:
-        """Alerts, the newest first."""
-        with self._engine.connect() as connection:
-            return alert_sql.find(connection, only_open, limit)
-
-    def was_raised(self, key: str) -> bool:
-        """Whether there ever was an alert of this key."""
-        with self._engine.connect() as connection:
-            return alert_sql.was_raised(connection, key)
-
     def lease_log(self) -> list[LeaseEntry]:
         """The append-only log of every account's leases, in the order it was written."""
         columns = [lease_log.c[name] for name in LeaseEntry.__dataclass_fields__]
@@ -383,3 +357,26 @@ def event_of(row: Row[Any]) -> Event:
     """The row as a record."""
     states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
     return Event(**{**row._mapping, **states})
+
+
+def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing: bool) -> Select[Any]:
+    """From three indexes: claims in the states that are not ends, those that the CRM must hear of, due looks."""
+    moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
+    where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
+    where += [claims.c.due_on <= func.current_date()]
+    where += [claims.c.dealer.in_(dealers)] if dealers else []
+    where += [claims.c.period == period] if period else []
+    return (
+        select(
+            claims.c.dealer,
+            claims.c.period,
+            func.count().label("claims"),
+            func.min(claims.c.created_at).label("oldest"),
+            func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
+            func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
+            func.count().filter(claims.c.state == State.READY).label("ready"),
+        )
+        .where(*where)
+        .group_by(claims.c.dealer, claims.c.period)
+        .order_by("oldest")
+    )

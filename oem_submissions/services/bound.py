@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from oem_submissions.domain.checkpoints import Trust
@@ -16,6 +16,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
 from oem_submissions.domain.records import Claim, DueWork, Pins
 from oem_submissions.domain.releases import Admission, Cause, Release, ReleaseState, deployed, production, verifying
+from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.ports import (
     Bundler,
     ClaimRules,
@@ -29,15 +30,18 @@ from oem_submissions.ports import (
     Timestamps,
 )
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.alerting import observe
 from oem_submissions.services.audit import glance
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.history import Reader
-from oem_submissions.services.intake import IntakeReport, take_in_due_claims
+from oem_submissions.services.intake import IntakeReport, take_in_due_claims, take_in_records
 from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
-from oem_submissions.services.queue import work_to_enqueue
+from oem_submissions.services.queue import look_at_tick, make_up_ticks, why_wait, work_to_enqueue
+from oem_submissions.services.queues import Handled, Queues, forward_dead_letters, redrive_from, take_in_from
 from oem_submissions.services.release import admission, advance, reading_pack
+from oem_submissions.services.scheduler_health import scheduler_health, watch_deadlines
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
 from oem_submissions.services.stamp import stamp_newest
 from oem_submissions.services.submit import Partition, submit_partition
@@ -75,6 +79,9 @@ class Services:
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
+    queues: Queues = Queues()
+    deliver_alerts: Callable[[], object] = lambda: None
+    """Gives every alert channel what it was not told yet."""
 
     @property
     def leak_gate(self) -> LeakGate:
@@ -84,15 +91,66 @@ class Services:
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
         report = take_in_due_claims(self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes)
+        self._tell_of_refusals()
+        return report
+
+    def _tell_of_refusals(self) -> None:
         untold = [claim for claim in self.ledger.untold() if claim.run_id is None]  # no run will: none ever had them
         sync_claims(untold, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
-        return report
+
+    def take_in_from_queue(self) -> tuple[Handled, list[IntakeReport]]:
+        """Bring in the due claims that messages name, as the CRM has them. Raises `QueueUnavailable`."""
+        assert self.queues.due is not None, "its sensor is not there without it"
+
+        def take_in(record_ids: Sequence[str]) -> tuple[IntakeReport, Sequence[str]]:
+            limit = self.settings.attachment_bytes
+            return take_in_records(record_ids, self.ledger, self.crm, self.evidence, self.adapters, limit)
+
+        handled, reports = take_in_from(self.queues.due, take_in)
+        if any(report.refused for report in reports):
+            self._tell_of_refusals()
+        return handled, reports
+
+    def forward_dead_letters(self) -> int:
+        """Put dead letters into their queue; how many it took. Raises `QueueUnavailable`."""
+        assert self.queues.dead_letters is not None, "its sensor is not there without it"
+        return forward_dead_letters(self.ledger, self.queues.dead_letters, self.settings.desk_url)
+
+    def redrive_from_queue(self) -> Handled:
+        """Redrive the dead letters that come back. Raises `QueueUnavailable`."""
+        assert self.queues.redrive is not None, "its sensor is not there without it"
+        return redrive_from(self.queues.redrive, self.ledger)
+
+    def observe_alerts(self) -> bool:
+        """Open and resolve alerts as things stand; whether it was our turn."""
+        return observe(self.ledger, self.adapters)
 
     def due(
         self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None
     ) -> list[DueWork]:
         """What should be put in the queue now."""
-        return work_to_enqueue(self.ledger, oem, self.releases(oem), under_way, dealers, period)
+        cadence = self.adapters[oem].cadence
+        return work_to_enqueue(self.ledger, oem, self.releases(oem), under_way, dealers, period, cadence)
+
+    def look_at_tick(self, oem: str, scheduled: datetime) -> tuple[bool, str]:
+        """Whether a tick is to be noted, and why there is nothing to do at it; empty: enqueue."""
+        return look_at_tick(self.ledger, self.adapters[oem], scheduled)
+
+    def why_wait(self, oem: str) -> str:
+        """Why no claim of the OEM is begun now, though its release would file: a window, or a cut-off; else empty."""
+        return why_wait(self.ledger, self.adapters[oem].cadence, production(self.releases(oem)))
+
+    def make_up_ticks(self, paused: Collection[str]) -> list[str]:
+        """Note ticks that nobody evaluated, and make them up; `paused`: OEMs whose schedule a person has stopped."""
+        return make_up_ticks(self.ledger, self.adapters, paused)
+
+    def scheduler_health(self, oldest_queued: Mapping[str, datetime]) -> Health:
+        """What the logs of a day say; by OEM, when the oldest run that still waits was queued."""
+        return scheduler_health(self.ledger, self.adapters, oldest_queued)
+
+    def watch_deadlines(self) -> None:
+        """Tell people of claims that are not filed and whose deadline is near; take it back when they are."""
+        watch_deadlines(self.ledger, self.adapters)
 
     def releases(self, oem: str) -> list[Release]:
         """The OEM's releases of the deployed adapter, the newest first."""

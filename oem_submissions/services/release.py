@@ -26,6 +26,7 @@ from oem_submissions.domain.releases import (
     verifying,
 )
 from oem_submissions.ports import ClaimRules, Ledger
+from oem_submissions.services.queue import why_wait
 
 _log = logging.getLogger(__name__)
 _ACTOR = "release gate"
@@ -57,6 +58,8 @@ class LedgerGate:
             return f"Nothing is filed for {oem}/{lease.dealer}: {admission.why_not}"
         if release.pins != pins:
             return f"This run has pack {pins.pack_version}, {oem}/{lease.dealer} files with {release.name} since."
+        if why := why_wait(self.ledger, self.adapters[oem].cadence, release):
+            return f"Nothing is begun at {oem}: {why}"
         if not self.ledger.begin_run(lease, period, release, alone=release.is_verifying):
             return f"Release {release.name} of {oem} has just moved, or another pilot's run was faster: the next one."
         return ""

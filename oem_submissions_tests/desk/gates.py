@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from oem_submissions.desk.operating import Act, GateLine
 from oem_submissions.domain.breaker import Breaker, Position
+from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.contracts import Change, ProbeRecord, Severity
 from oem_submissions.domain.drift import baseline, success_drift, time_drift
 from oem_submissions.domain.gate import FilingRun, Judgement, Streak, Verdict
@@ -15,6 +16,8 @@ from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Claim, Pins, RunMeasure
 from oem_submissions.domain.releases import Cause, Entry, Note, Release
+from oem_submissions.domain.scheduler_health import Health, Logs, Stuck, judge
+from oem_submissions.domain.states import State
 from oem_submissions.services import review
 from oem_submissions.services.drifting import Drift
 from oem_submissions.services.release_report import ReleaseReport
@@ -104,6 +107,14 @@ class MadeUpOperating:
 
     def oems(self) -> Sequence[str]:
         return OEMS
+
+    def health(self) -> Health:
+        cadence = Cadence("0 * * * *", "UTC", "day")
+        stuck = [Stuck("aurora-gggghhhhiiii", "aurora", HOSTILE, State.ARMED, NOON)]
+        none: dict[str, datetime] = {}
+        return judge(
+            {"aurora": cadence}, Logs(NOON, NOON + timedelta(hours=1), (), (), none, stuck, none, none, frozenset())
+        )
 
     def verdict_preview(
         self, claim: Claim, verdict: review.Verdict, by: str, why: str, reference: str | None

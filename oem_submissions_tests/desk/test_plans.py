@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import HELD, State
-from oem_submissions.ledger import overview
+from oem_submissions.ledger import measures, overview, reading, scheduler
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions_tests.many_claims import fill
@@ -31,6 +32,14 @@ QUERIES: dict[str, Select[Any]] = {
     "dead letters by kind": overview.dead_kinds_query(),
     "the queues": overview.queue_query(OEMS),
     "the queues' age": overview.oldest_query(OEMS),
+    "attempts of the last hour": measures.ended_query(OEMS),
+    "seconds per step": measures.steps_query(OEMS),
+    "the health's queue age": scheduler.oldest_query(OEMS),
+    "due work": reading.due_work_query("aurora", (), None, True),
+    "what is under way": reading.due_work_query("aurora", (), None, False),
+    "stuck claims": scheduler.stuck_query(900),
+    "unattended dead letters": scheduler.unattended_query(86_400),
+    "claims near their deadline": scheduler.at_risk_query(dict.fromkeys(OEMS, (date(2026, 3, 1), date(2026, 3, 3)))),
 }
 PLAIN = {
     "recent claims": "SELECT * FROM claims ORDER BY updated_at DESC LIMIT 30",
