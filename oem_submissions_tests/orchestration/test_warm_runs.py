@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._serdes import serialize_value
 
 from oem_submissions.defs.run_launcher import WarmRunLauncher
 from oem_submissions.defs.warm_pool import WarmPool, Worker, pool_below
@@ -230,6 +232,34 @@ def test_a_run_is_cancelled_by_any_process_that_has_the_instance(world: World, h
         assert other.run_launcher.terminate(run.run_id)
     assert world.end_of(run) is DagsterRunStatus.CANCELED
     assert not world.launcher.terminate(run.run_id)
+
+
+def test_nothing_runs_for_whoever_gave_up_before_saying_go(world: World, here: Path) -> None:
+    go(here)
+    assert world.end_of(world.launch("stays")) is DagsterRunStatus.SUCCESS  # there is a server
+    here.unlink()
+    run = world.new_run("stays")
+    record = world.pool.folder / "runs" / f"{run.run_id}.json"
+    request = {
+        "run_id": run.run_id,
+        "instance": serialize_value(world.instance.get_ref()),
+        "record": str(record),
+        "environment": dict(os.environ),
+        "directory": str(world.home),
+        "path": sys.path,
+    }
+    (path,) = world.pool.folder.glob("*.sock")
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
+        asking.sendall(json.dumps(request).encode() + b"\n")
+        assert asking.recv(16) == b"ready\n"
+        child = json.loads(record.read_text())["pid"]
+        assert psutil.pid_exists(child)
+    until(lambda: not psutil.pid_exists(child))
+    assert (here.exists(), world.pool.worker(run.run_id)) == (False, None)
+    assert world.status(run) is DagsterRunStatus.NOT_STARTED
 
 
 def test_a_run_outlives_the_daemon_that_launched_it_and_the_next_one_knows_its_worker(world: World, here: Path) -> None:

@@ -122,6 +122,7 @@ def _spawned(child: psutil.Process) -> bool:
 def _ground() -> Iterator[Ground]:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="oem-submissions-bench-"))).resolve()
+        opened.enter_context(_nothing_on_stdout())
         opened.enter_context(patch.dict(os.environ, compiled(folder) | {"BENCH_OPS": str(folder / "ops")}))
         (folder / "ops").mkdir()
         (folder / "code.py").write_text(_CODE)
@@ -138,6 +139,18 @@ def _ground() -> Iterator[Ground]:
         )
         postmaster = int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         yield Ground(folder, instance, process.create_request_context(), server, postmaster)
+
+
+@contextmanager
+def _nothing_on_stdout() -> Iterator[None]:
+    """The code server talks there, where the document is to be alone."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def compiled(folder: Path) -> dict[str, str]:

@@ -191,14 +191,10 @@ def _peak(on: Floor, way: Way) -> float:
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.5):
-            used = 0
-            for process in [*on.processes(), psutil.Process()]:
-                try:
-                    memory = process.memory_info()
-                    used += memory.rss - memory.shared
-                except psutil.NoSuchProcess:
-                    pass
-            peak = max(peak, used)
+            try:
+                peak = max(peak, sum(map(_own_memory, [*on.processes(), psutil.Process()])))
+            except psutil.NoSuchProcess:
+                pass  # one ended while it was looked for: the next look is soon
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -208,6 +204,11 @@ def _peak(on: Floor, way: Way) -> float:
         done.set()
         watcher.join()
     return peak / 2**20
+
+
+def _own_memory(process: psutil.Process) -> int:
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
 
 
 def _line(costs: dict[tuple[str, int], list[Cost]], way: str, size: int) -> dict[str, str | float]:
