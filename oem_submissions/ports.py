@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
 
+from oem_submissions.domain.alerting import ChannelState, Failing, Finding, Transition
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.checkpoints import Proof
@@ -28,13 +29,14 @@ from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.merkle import Place
 from oem_submissions.domain.needles import Kind, Leak, Needles
 from oem_submissions.domain.outcomes import Answer, LookUp, Reference, Wire
-from oem_submissions.domain.overview import DeadKind
+from oem_submissions.domain.overview import Dead, DeadKind, Held
 from oem_submissions.domain.polling import DuePoll, HistoryRead
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Alert,
     Attempt,
     Claim,
+    Death,
     DueLook,
     DueWork,
     Event,
@@ -128,6 +130,13 @@ class Crm(Protocol):
         """Every record that is due and has no final outcome, oldest change first.
 
         Raises `CrmUnavailable`; never ends early in silence.
+        """
+        ...
+
+    def records(self, record_ids: Collection[str]) -> dict[str, CrmRecord | None]:
+        """By id: the record, or None when it is not due; an id that the CRM has no record of is not in it.
+
+        Raises `CrmUnavailable`.
         """
         ...
 
@@ -446,15 +455,75 @@ class Timestamps(Protocol):
         ...
 
 
+class SecretsUnavailable(Exception):
+    """Secrets can't be read, or must not be by us: one sentence. Nothing may be concluded from it."""
+
+
 class Secrets(Protocol):
     """Where portal and CRM credentials come from."""
 
     def find(self, name: str) -> str | None:
-        """The secret's value, or None when it is not set."""
+        """The secret's value, or None when it is not set. Raises `SecretsUnavailable` when that can't be told."""
         ...
 
     def where(self, name: str) -> str:
         """What a person sets to provide it, for messages."""
+        ...
+
+    def inspect(self) -> str:
+        """What it is, in a sentence. Raises `SecretsUnavailable`."""
+        ...
+
+
+class QueueUnavailable(Exception):
+    """A message queue can't be reached, or refuses us: one sentence. What was under way is done again."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message on its way out."""
+
+    key: str
+    """Of what it tells: a queue that can tell duplicates apart drops another of the same key."""
+    group: str
+    """Within it a queue that keeps order keeps it."""
+    body: str
+    attributes: Mapping[str, str]
+    """None is empty."""
+
+
+@dataclass(frozen=True)
+class QueueMessage:
+    """A message that came in. Everything in it is untrusted."""
+
+    message_id: str
+    body: str = field(repr=False)
+    deliveries: int
+    """How often it was handed out, with this time."""
+    receipt: str = field(repr=False)
+    """What it is taken off the queue by."""
+
+
+class MessageQueue(Protocol):
+    """A queue with at-least-once delivery: a message that is not `done` comes again, and in the end goes elsewhere.
+
+    One implementation, SQS: a port because services don't know it. Every method raises `QueueUnavailable`.
+    """
+
+    def send(self, notices: Sequence[Notice]) -> list[Notice]:
+        """Those that the queue has now, durably; it may refuse single ones. At most ten."""
+        ...
+
+    def receive(self) -> list[QueueMessage]:
+        """A few messages; none is no proof that there are none."""
+        ...
+
+    def done(self, message: QueueMessage) -> None:
+        """It never comes again."""
+        ...
+
+    def inspect(self, incoming: bool) -> str:
+        """What the queue is, in a sentence; one that messages come from must give up on them in the end."""
         ...
 
 
@@ -498,6 +567,26 @@ class EvidenceLogBroken(Exception):
 
 class ReferenceTaken(Exception):
     """Another claim of this OEM already holds the reference."""
+
+
+class Outbox(Protocol):
+    """One alert channel's way through the log of what people are told; nobody else has it meanwhile."""
+
+    def pending(self, limit: int) -> list[Transition]:
+        """What the channel was not told yet, in order."""
+        ...
+
+    def passed(self, number: int, sent: bool) -> None:
+        """The channel took it, or it is not for this channel."""
+        ...
+
+    def failed(self, problem: str, again_seconds: float) -> None:
+        """The channel did not take it."""
+        ...
+
+    def failures(self) -> int:
+        """How often it failed in a row."""
+        ...
 
 
 class Ledger(Protocol):
@@ -622,10 +711,24 @@ class Ledger(Protocol):
         reason: ReasonCode | None = None,
         text: str | None = None,
     ) -> bool: ...
-    def raise_alert(self, alert: NewAlert) -> bool: ...
-    def resolve_alert(self, key: str) -> bool: ...
+    def raise_alert(self, alert: NewAlert, now: datetime | None = None) -> bool: ...
+    def resolve_alert(self, key: str, now: datetime | None = None) -> bool: ...
+    def settle_alerts(self, prefix: str, true: Sequence[NewAlert], now: datetime | None = None) -> None: ...
+    def advance_alerts(self, now: datetime | None = None) -> None: ...
+    def alone(self, what: str) -> AbstractContextManager[bool]: ...
     def was_raised(self, key: str) -> bool: ...
     def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]: ...
+    def see_channels(self, channels: Sequence[str], now: datetime | None = None) -> None: ...
+    def delivering(self, channel: str, now: datetime | None = None) -> AbstractContextManager[Outbox | None]: ...
+    def alert_channels(self) -> list[ChannelState]: ...
+    def note_findings(self, found: Sequence[Finding]) -> None: ...
+    def forget_findings(self, of_checks: bool, before: int) -> None: ...
+    def failing(self) -> list[Failing]: ...
+    def sign_of_life(self, name: str) -> None: ...
+    def last_sign_of_life(self, name: str) -> datetime | None: ...
+    def dead_reasons(self) -> list[tuple[str, ReasonCode | None, int]]: ...
+    def dead_lines(self, oem: str | None, reason: ReasonCode | None, pack: str | None, limit: int) -> list[Dead]: ...
+    def held_claims(self, states: Collection[State], limit: int) -> list[Held]: ...
     def last_lease_entry(self) -> int: ...
     def lost_leases(self, after: int) -> list[LostLease]: ...
     def left_by(self, lost: LostLease) -> list[tuple[Claim, Attempt]]: ...
@@ -686,6 +789,11 @@ class Ledger(Protocol):
     def hold_on(self, claim_id: str) -> Hold | None: ...
     def prune_logs(self, days: int, limit: int = 5000) -> int: ...
     def runs_in_use(self, run_ids: Collection[str]) -> set[str]: ...
+
+    # dead letters and queues
+    def unforwarded(self, limit: int) -> list[Death]: ...
+    def note_forwarded(self, deaths: Sequence[Death]) -> None: ...
+    def death(self, claim_id: str) -> Death | None: ...
 
     # reading
     def now(self) -> datetime: ...

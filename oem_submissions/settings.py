@@ -114,6 +114,14 @@ class Settings:
     personal_key: str | None = None
     """The master key of personal data, `awskms:…`; None: a file below `home`."""
     desk: DeskSettings = DeskSettings()
+    secrets_prefix: str | None = None
+    """Of their names in AWS Secrets Manager; None: they are environment variables."""
+    dead_letter_queue: str | None = None
+    """The URL of the SQS queue that every dead letter is forwarded to."""
+    redrive_queue: str | None = None
+    """Whose messages, dead letters of ours, are redriven."""
+    due_queue: str | None = None
+    """Whose messages name CRM records that are due."""
 
     @property
     def evidence(self) -> str:
@@ -199,7 +207,19 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         object_lock=_object_lock(env),
         personal_key=_personal_key(env),
         desk=_desk(env),
+        secrets_prefix=_secrets_prefix(env),
+        dead_letter_queue=_queue(env, "DEAD_LETTER_QUEUE"),
+        redrive_queue=_queue(env, "REDRIVE_QUEUE", "DEAD_LETTER_QUEUE"),
+        due_queue=_queue(env, "DUE_QUEUE", "DEAD_LETTER_QUEUE", "REDRIVE_QUEUE"),
     )
+
+
+def warm_runs(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether Dagster's runs start from a warm process. Not in `Settings`: nobody else than the daemon asks."""
+    word = (os.environ if environment is None else environment).get(f"{PREFIX}WARM_RUNS") or "on"
+    if word not in ("on", "off"):
+        raise SettingsError(f"{PREFIX}WARM_RUNS is '{word}'; it should be on or off.")
+    return word == "on"
 
 
 def _origin(env: Mapping[str, str]) -> str:
@@ -236,6 +256,26 @@ def _personal_key(env: Mapping[str, str]) -> str | None:
     if name and not re.fullmatch(r"awskms:\S+", name):
         raise SettingsError(f"{PREFIX}PERSONAL_KEY should be awskms: and a KMS key's id, alias or ARN.")
     return name or None
+
+
+def _secrets_prefix(env: Mapping[str, str]) -> str | None:
+    source = env.get(f"{PREFIX}SECRETS")
+    if not source:
+        return None
+    if not re.fullmatch(r"aws:[\w+=.@-]+(/[\w+=.@-]+)*", source, re.ASCII):
+        raise SettingsError(f"{PREFIX}SECRETS should be aws: and what the secrets' names begin with; or not be set.")
+    return source.removeprefix("aws:")
+
+
+def _queue(env: Mapping[str, str], name: str, *others: str) -> str | None:
+    """One queue for two of them would redrive what it is told of, for ever."""
+    url = env.get(PREFIX + name)
+    if url and not re.fullmatch(r"https?://[^\s/@]+/\d{12}/[\w-]{1,75}(\.fifo)?", url, re.ASCII):
+        raise SettingsError(f"{PREFIX}{name} should be an SQS queue's URL: https://…/123456789012/name.")
+    for other in others:
+        if url and url == env.get(PREFIX + other):
+            raise SettingsError(f"{PREFIX}{name} and {PREFIX}{other} name the same queue; they should be two.")
+    return url or None
 
 
 def _desk(env: Mapping[str, str]) -> DeskSettings:
@@ -354,6 +394,10 @@ class EnvironmentSecrets:
     def find(self, name: str) -> str | None:
         """The secret's value, or None when it is not set."""
         return self._environment.get(self.where(name)) or None
+
+    def inspect(self) -> str:
+        """What it is."""
+        return f"environment variables {PREFIX}SECRET_…"
 
     @staticmethod
     def where(name: str) -> str:

@@ -5,17 +5,25 @@ Tests put other parts in by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from secrets import token_bytes
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError
 from cryptography import x509
 
 from adapters.registry import ADAPTERS, adapter
+from oem_submissions.alerts.channels import URLS, read_channels, terminal
+from oem_submissions.alerts.delivery import Deliverer
+from oem_submissions.alerts.heartbeat import URL as HEARTBEAT_URL
+from oem_submissions.alerts.heartbeat import Heartbeat
+from oem_submissions.alerts.message import Links
+from oem_submissions.aws.secrets_manager import SecretsManager
+from oem_submissions.aws.sqs import SqsQueue
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.domain.evidence import Finding
 from oem_submissions.evidence.bundle import SIGNATURE, build_bundle, complete_bundle
@@ -34,9 +42,11 @@ from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
 from oem_submissions.ports import DataKeys, EvidenceUnavailable, Secrets, Signer, SigningUnavailable
+from oem_submissions.services.alerting import silent_scheduler
 from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
 from oem_submissions.services.leasing import beating
+from oem_submissions.services.queues import Queues
 from oem_submissions.services.release import LedgerGate
 from oem_submissions.services.seal import Notary
 from oem_submissions.settings import KMS, EnvironmentSecrets, Settings, SettingsError, read_settings
@@ -48,6 +58,9 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
+_BOTO3 = Lock()
+"""Threads that make clients of boto3's one session at once trip over each other; a session each costs 0.3 s."""
+
 
 @contextmanager
 def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Services]:
@@ -57,13 +70,13 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     def part(name: str, make: Callable[[], Part]) -> Part:
         return overrides[name] if name in overrides else make()
 
-    secrets = part("secrets", EnvironmentSecrets)
+    secrets = part("secrets", lambda: secret_source(settings))
     ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
     adapters = part("adapters", lambda: ADAPTERS)
     services = Services(
         settings=settings,
         ledger=ledger,
-        crm=part("crm", lambda: salesforce(settings, EnvironmentSecrets())),
+        crm=part("crm", lambda: salesforce(settings, secrets)),
         evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=secrets,
         adapters=adapters,
@@ -74,13 +87,54 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         trust=part("trust", lambda: lambda: trusted_keys(settings).trust),
         timestamps=part("timestamps", lambda: timestamps(settings)),
         gate=part("gate", lambda: LedgerGate(ledger, adapters, settings.probe_minutes)),
+        queues=part("queues", lambda: message_queues(settings)),
         released_packs=part("released_packs", lambda: partial(released_packs, settings.selectors)),
+        deliver_alerts=part("deliver_alerts", lambda: lambda: deliverer(settings, ledger, secrets, adapters).deliver()),
     )
     try:
         yield services
     finally:
         if "ledger" not in overrides:
             ledger.close()
+
+
+def secret_source(settings: Settings) -> Secrets:
+    """Where secrets come from: the environment, or AWS Secrets Manager."""
+    return _secrets_manager(settings.secrets_prefix) if settings.secrets_prefix else EnvironmentSecrets()
+
+
+@cache
+def _secrets_manager(prefix: str) -> SecretsManager:
+    """One per process: every tick builds the services, and asking for the same secret each time costs money."""
+    return SecretsManager(lambda: aws_client("secretsmanager"), prefix)
+
+
+def message_queues(settings: Settings) -> Queues:
+    """The SQS queues that are set; they are reached when they are first needed."""
+    urls = (settings.dead_letter_queue, settings.redrive_queue, settings.due_queue)
+    return Queues(*(SqsQueue(_sqs_client, url) if url else None for url in urls))
+
+
+@cache
+def _sqs_client() -> Any:
+    """One per process: a client costs a tick more than what it asks."""
+    return aws_client("sqs")
+
+
+def deliverer(
+    settings: Settings, ledger: Ledger, secrets: Secrets, oems: Collection[str], on_terminal: bool = False
+) -> Deliverer:
+    """What tells people of alerts: by the channels of the secret `alerts/urls`, and by this process's log if wanted."""
+    channels = read_channels(secrets.find(URLS) or "", oems)
+    return Deliverer(
+        ledger, [*channels, *([terminal()] if on_terminal else [])], Links(settings.desk_url, settings.dagster_url)
+    )
+
+
+def heartbeat(ledger: Ledger, secrets: Secrets) -> Heartbeat | None:
+    """The dead man's switch; None when no address is set."""
+    url = secrets.find(HEARTBEAT_URL)
+    return Heartbeat(ledger, url, lambda: not silent_scheduler(ledger)) if url else None
 
 
 def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secrets | None = None) -> BrowserRuntime:
@@ -97,6 +151,7 @@ def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secr
         log_extra=extra,
         site_proxy=site_proxy(),
         readback_key=key,
+        remembered=settings.home / "goldens",
     )
 
 
@@ -175,7 +230,8 @@ def aws_client(service: str, **options: Any) -> Any:
 
     patience = Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 2, "mode": "standard"})
     try:
-        return boto3.client(service, config=patience, **options)
+        with _BOTO3:
+            return boto3.client(service, config=patience, **options)
     except (BotoCoreError, ValueError) as error:  # never its text: an address may hold a password
         variables = "AWS_DEFAULT_REGION, AWS_PROFILE and AWS_ENDPOINT_URL"
         raise EvidenceUnavailable(
@@ -215,7 +271,7 @@ def tsa_certificates(settings: Settings) -> list[x509.Certificate]:
         raise SettingsError(f"OEM_SUBMISSIONS_TSA_CA, {settings.tsa_ca}, holds no certificates: {why}") from error
 
 
-def salesforce(settings: Settings, secrets: EnvironmentSecrets) -> SalesforceCrm:
+def salesforce(settings: Settings, secrets: Secrets) -> SalesforceCrm:
     """The CRM client. Raises `SettingsError` that names what is missing."""
     if settings.crm_url is None:
         raise SettingsError("OEM_SUBMISSIONS_CRM_URL is not set; it should be your Salesforce instance, https://….")
@@ -236,12 +292,12 @@ def desk_access(settings: Settings, host: str, person: str, ledger: Ledger) -> A
     # Here and not above: only the desk needs it.
     from oem_submissions.desk.serving import SESSION_KEY, access_for
 
-    environment = EnvironmentSecrets()
-    secret = environment.find(SESSION_KEY)
+    secrets = secret_source(settings)
+    secret = secrets.find(SESSION_KEY)
     if secret is not None and len(secret) < 32:
-        raise SettingsError(f"{environment.where(SESSION_KEY)} should be at least 32 characters, made by chance.")
+        raise SettingsError(f"{secrets.where(SESSION_KEY)} should be at least 32 characters, made by chance.")
     key = secret.encode() if secret else key_file(settings.home / "keys" / "desk-session.key", partial(token_bytes, 32))
-    return access_for(settings, environment, host, key, person, ledger)
+    return access_for(settings, secrets, host, key, person, ledger)
 
 
 def definitions(settings: Settings | None = None, **overrides: Any) -> Definitions:

@@ -23,6 +23,23 @@ settings.register_profile("thorough", max_examples=1000, stateful_step_count=60,
 
 
 @pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """moto: AWS's answers as AWS's clients know them, Object Lock and KMS among them; nothing persists."""
+    from moto.server import ThreadedMotoServer  # here: it takes a second that most tests don't need
+
+    from oem_submissions_tests.evidence.s3_servers import make_buckets
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        make_buckets(f"http://{host}:{port}")
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server of this test session.
 

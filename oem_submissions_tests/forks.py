@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -21,13 +22,19 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], out: Path,
 
     Raises AssertionError when it takes longer.
     """
-    process = FORKS.Process(target=_command, args=(list(words), dict(environment), out, err), daemon=True)
-    process.start()
+    process = start_command(words, environment, out, err)
     process.join(seconds)
     if process.exitcode is None:
         process.kill()
         raise AssertionError(f"oem-submissions {' '.join(words)} did not end within {seconds:.0f} s")
     return process.exitcode
+
+
+def start_command(words: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> BaseProcess:
+    """The same, left to run."""
+    process = FORKS.Process(target=_command, args=(list(words), dict(environment), out, err), daemon=True)
+    process.start()
+    return process
 
 
 def _command(words: list[str], environment: dict[str, str], out: Path, err: Path) -> None:

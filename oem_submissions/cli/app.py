@@ -24,6 +24,7 @@ from rich.text import Text
 
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
+from oem_submissions.cli.alerts import alerts, telling
 from oem_submissions.cli.console import AsJson, Keys, OnlyOem, open_ledger, person, print_json, require_known, show_rows
 from oem_submissions.cli.dead_letters import breakers, dead_letters
 from oem_submissions.cli.desk_access import desk_log, desk_token
@@ -49,7 +50,7 @@ from oem_submissions.services.queue import note_command
 from oem_submissions.services.release import current, streak_of
 from oem_submissions.services.review import Verdict
 from oem_submissions.services.scheduler_health import scheduler_health
-from oem_submissions.settings import PROJECT, EnvironmentSecrets, Settings, read_settings
+from oem_submissions.settings import PROJECT, Settings, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +63,7 @@ packs = typer.Typer(no_args_is_help=True, help="Selector packs.")
 dealers = typer.Typer(no_args_is_help=True, help="Dealers.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(breakers, name="breakers")
+app.add_typer(alerts, name="alerts")
 app.add_typer(evidence, name="evidence")
 app.add_typer(review, name="review")
 app.add_typer(packs, name="packs")
@@ -228,12 +230,15 @@ def desk(
 
 @app.command()
 def watch() -> None:
-    """Look after workers without Dagster: lost ones are found, told of, and their claims put right. Ctrl-C stops it."""
+    """Look after workers without Dagster, and tell people of alerts. Ctrl-C stops it.
+
+    Lost workers are found, and their claims put right; the dead man's switch is pinged while all is well.
+    """
     from oem_submissions.cli.watch import watch as look_after
 
     settings = read_settings()
     stop = threading.Event()
-    with open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger, telling(settings, ledger):
         look_after(ledger, settings.lease_seconds, stop)
 
 
@@ -253,7 +258,8 @@ def doctor(as_json: AsJson = False) -> None:
     """What is missing on this machine or wrong in the configuration, and the command that mends it."""
     from oem_submissions.cli.doctor import diagnose
 
-    diagnoses = diagnose(read_settings(), EnvironmentSecrets())
+    settings = read_settings()
+    diagnoses = diagnose(settings, wiring.secret_source(settings))
     if as_json:
         print_json({"ok": all(d.ok for d in diagnoses), "parts": [asdict(d) for d in diagnoses]})
     else:
@@ -577,8 +583,9 @@ def lock_packs() -> None:
 @dealers.command("list")
 def list_dealers(as_json: AsJson = False) -> None:
     """Dealers by OEM: which are pilots, that verify what is new, and whether their portal log-in is set."""
-    secrets = EnvironmentSecrets()
-    with open_ledger() as ledger:
+    settings = read_settings()
+    secrets = wiring.secret_source(settings)
+    with open_ledger(settings) as ledger:
         rows = [
             {
                 "oem": oem,

@@ -22,6 +22,7 @@ import requests
 
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.demo import Demo
+from oem_submissions.defs.warm_pool import pool_below
 from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.states import State
 
@@ -166,6 +167,8 @@ def _process_lost(name: str, with_children: bool) -> Callable[[Ground, Strike], 
             raise NothingToStrike(f"{name} is down")
         ground.down.add(name)
         process.kill(with_children)
+        if with_children and name == "dagster-daemon":
+            pool_below(ground.demo.up.environment["DAGSTER_HOME"]).kill()
 
         def back() -> None:
             process.start()

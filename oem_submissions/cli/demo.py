@@ -109,6 +109,8 @@ def simulated_environment(simulated: Mapping[str, str], seed: int) -> dict[str, 
         f"{PREFIX}PERSONAL_KEY": "",
         f"{PREFIX}SIGNING_KEY": "",  # nor by its key, which vouches for what was really filed
         f"{PREFIX}TSA_URL": "",
+        f"{PREFIX}SECRETS": "",  # nor with its secrets, nor through its queues
+        **{f"{PREFIX}{name}_QUEUE": "" for name in ("DEAD_LETTER", "REDRIVE", "DUE")},
         EnvironmentSecrets.where("crm/client_id"): CLIENT_ID,
         EnvironmentSecrets.where("crm/client_secret"): CLIENT_SECRET,
     }

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from oem_submissions import wiring
 from oem_submissions.cli.console import AsJson, open_ledger, print_json, show_rows
 from oem_submissions.cli.errors import terminal
 from oem_submissions.domain.desk_log import DeskRecord
 from oem_submissions.domain.texts import visible
-from oem_submissions.settings import EnvironmentSecrets
+from oem_submissions.settings import read_settings
 
 
 def desk_log(
@@ -42,7 +43,7 @@ def desk_token(
     if fit is None or any(char in fit for char in ":,"):
         raise typer.BadParameter(f"'{visible(name)[:100]}' should be a name of one line, without colon and comma.")
     token, entry = new_token(fit, Role.OPERATOR if operator else Role.VIEWER)
-    where = EnvironmentSecrets.where("desk/tokens")
+    where = wiring.secret_source(read_settings()).where("desk/tokens")
     if as_json:
         print_json({"token": token, "entry": entry, "variable": where})
         return

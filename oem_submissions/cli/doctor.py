@@ -16,8 +16,16 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.browser import find_browser
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.ports import CrmUnavailable, EvidenceUnavailable, LedgerUnavailable, SigningUnavailable
-from oem_submissions.settings import EnvironmentSecrets, Settings, SettingsError
+from oem_submissions.ports import (
+    CrmUnavailable,
+    EvidenceUnavailable,
+    LedgerUnavailable,
+    QueueUnavailable,
+    Secrets,
+    SecretsUnavailable,
+    SigningUnavailable,
+)
+from oem_submissions.settings import Settings, SettingsError
 
 _TROUBLES = (
     ConfigurationError,
@@ -25,9 +33,15 @@ _TROUBLES = (
     LedgerUnavailable,
     CrmUnavailable,
     EvidenceUnavailable,
+    QueueUnavailable,
+    SecretsUnavailable,
     SigningUnavailable,
     OSError,
 )
+
+
+_OPTIONAL_SECRETS = ("evidence/hmac_key", "desk/session_key", "alerts/urls")
+"""Without them a key of this machine is used, or nobody is told. Whose lack is an error its own part says."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,7 @@ class Diagnosis:
     """What is there, or what is wrong and what mends it."""
 
 
-def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]:
+def diagnose(settings: Settings, secrets: Secrets) -> list[Diagnosis]:
     """Look at every part. Nothing is changed, but for the embedded database, which is started."""
     diagnoses = [
         _look("Python", _python),
@@ -50,8 +64,10 @@ def diagnose(settings: Settings, secrets: EnvironmentSecrets) -> list[Diagnosis]
         _look("evidence store", lambda: wiring.bare_store(settings).inspect()),
         _look("signing key", lambda: _signing(settings)),
         _look("key of personal data", lambda: wiring.master_key(settings).inspect()),
+        _look("secrets", lambda: _secrets(secrets)),
         _look("CRM", lambda: _crm(settings, secrets)),
     ]
+    diagnoses += _queues(settings)
     diagnoses += [_look(f"portal {oem}", partial(_portal, settings, oem)) for oem in oems()]
     return diagnoses
 
@@ -94,7 +110,26 @@ def _signing(settings: Settings) -> str:
     return f"{path or settings.signing_key}, fingerprint {fingerprint(wiring.signer(settings).public_key_pem)}"
 
 
-def _crm(settings: Settings, secrets: EnvironmentSecrets) -> str:
+def _secrets(secrets: Secrets) -> str:
+    says, missing = secrets.inspect(), [name for name in _OPTIONAL_SECRETS if secrets.find(name) is None]
+    return f"{says}; not set, and not needed everywhere: {', '.join(missing)}" if missing else says
+
+
+def _queues(settings: Settings) -> list[Diagnosis]:
+    """Those that are set."""
+    queues = wiring.message_queues(settings)
+    named = {
+        "dead-letter queue": queues.dead_letters,
+        "redrive queue": queues.redrive,
+        "queue of due claims": queues.due,
+    }
+    incoming = (queues.redrive, queues.due)
+    return [
+        _look(name, partial(queue.inspect, queue in incoming)) for name, queue in named.items() if queue is not None
+    ]
+
+
+def _crm(settings: Settings, secrets: Secrets) -> str:
     crm = wiring.salesforce(settings, secrets)
     if missing := crm.missing_fields():
         lacks = f"The CRM's claim object lacks {', '.join(missing)}"

@@ -210,7 +210,8 @@ def soak_document(
     late_ticks = [(t.at - t.scheduled_for).total_seconds() for t in log if t.source is not Source.MISSED]
     filed = [claim for claim in claims if claim.state in FILED and claim.confirmed_at]
     late_claims = [(c.confirmed_at - c.created_at).total_seconds() for c in filed if c.confirmed_at]
-    findings = [*health.missed, *health.orphans, *health.overlaps, *health.stuck]
+    late = [queue.sentence() for queue in health.late]  # real seconds against hurried intervals: told, not judged
+    findings = [sentence for sentence in health.sentences() if sentence not in late]
     return {
         "orphans": len(health.orphans),
         "overlaps": len(health.overlaps),
@@ -219,6 +220,7 @@ def soak_document(
         "catch_ups": sum(tick.source is Source.CATCH_UP for tick in log),
         "stuck_claims": len(health.stuck),
         "silent_schedules": len(silent),
+        "late_queues": len(late),
         "lost_workers": sum(oem.lost_workers for oem in health.oems),
         "ticks": {oem.oem: oem.ticks_expected for oem in health.oems},
         "interval_seconds": {oem.oem: oem.queue.interval.total_seconds() for oem in health.oems},
@@ -226,7 +228,7 @@ def soak_document(
         "filed": len(filed),
         "at_rest": sum(claim.is_at_rest for claim in claims),
         "lateness": {"ticks": _spread(late_ticks), "claims": _spread(late_claims)},
-        "findings": [f.sentence() for f in findings] + [f"The schedule of {oem} never ticked." for oem in silent],
+        "findings": findings + [f"The schedule of {oem} never ticked." for oem in silent],
     }
 
 

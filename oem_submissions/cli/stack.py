@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from oem_submissions.defs.warm_pool import pool_below
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
@@ -264,6 +265,7 @@ def running_stack(settings: Settings, extra: Mapping[str, str], workspace: Path 
         migrate(engine)
         engine.dispose()
 
+        stack.callback(pool_below(databases["DAGSTER_HOME"]).end)  # it outlives a daemon, but not the stack
         ports = usual_ports(settings.home, {"dagster": 3000, "desk": 8787})
         addresses = Addresses(
             f"http://{LOOPBACK}:{ports['dagster']}", f"http://{LOOPBACK}:{ports['desk']}", extra.get("SIMULATOR")

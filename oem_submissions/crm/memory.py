@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,6 +19,10 @@ class _Kept:
     modified_at: datetime
     outcome: CrmOutcome | None = None
     writes: int = 0
+
+    @property
+    def is_due(self) -> bool:
+        return self.outcome is None or self.outcome.status == "DEAD"
 
 
 class MemoryCrm:
@@ -38,9 +42,17 @@ class MemoryCrm:
         found = sorted(self._records.items(), key=lambda item: (item[1].modified_at, item[0]))
         for record_id, kept in found:
             self._reach()
-            due = kept.outcome is None or kept.outcome.status == "DEAD"
-            if due and (modified_after is None or kept.modified_at >= _second(modified_after)):
+            if kept.is_due and (modified_after is None or kept.modified_at >= _second(modified_after)):
                 yield make_record(record_id, kept.fields, kept.files, kept.modified_at)
+
+    def records(self, record_ids: Collection[str]) -> dict[str, CrmRecord | None]:
+        """By id: the record, or None when it is not due."""
+        self._reach()
+        known = {one: self._records[one] for one in record_ids if one in self._records}
+        return {
+            one: make_record(one, kept.fields, kept.files, kept.modified_at) if kept.is_due else None
+            for one, kept in known.items()
+        }
 
     def download(self, file_id: str, max_bytes: int) -> bytes:
         """A file's bytes. Raises `CrmFileRefused` or `CrmUnavailable`."""

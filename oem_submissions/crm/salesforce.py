@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -61,10 +61,18 @@ class SalesforceCrm:
         Raises `CrmUnavailable`; never ends early in silence.
         """
         for page in self._pages(self._due_query(modified_after)):
-            with self._connection.making_sense("list readable records"):
-                files = self._files([row["Id"] for row in page])
-                records = [self._record(row, files[row["Id"]]) for row in page]
-            yield from records
+            yield from self._readable(page)
+
+    def records(self, record_ids: Collection[str]) -> dict[str, CrmRecord | None]:
+        """By id, of 15 or 18 characters: the record, or None when it is not due. Raises `CrmUnavailable`."""
+        found: dict[str, CrmRecord | None] = {}
+        for some in _portions(list(record_ids)):
+            for page in self._pages(self._select() + format_soql(" WHERE Id IN {}", some)):
+                with self._connection.making_sense("list readable records"):
+                    found |= {row["Id"][:15]: None for row in page}
+                    due = [row for row in page if row[self._fields.status] in (None, _DEAD)]
+                found |= {record.record_id[:15]: record for record in self._readable(due)}
+        return {one: found[one[:15]] for one in record_ids if _is_id(one) and one[:15] in found}
 
     def download(self, file_id: str, max_bytes: int) -> bytes:
         """A file's bytes, never reading more than `max_bytes`. Raises `CrmFileRefused` or `CrmUnavailable`."""
@@ -115,10 +123,18 @@ class SalesforceCrm:
 
     # reading
 
+    def _select(self) -> str:
+        names = ", ".join(["Id", "LastModifiedDate", self._fields.status, *self._fields.of_claim()])
+        return f"SELECT {names} FROM {self._fields.object_name}"  # noqa: S608 - names of the mapping
+
+    def _readable(self, page: list[Row]) -> list[CrmRecord]:
+        with self._connection.making_sense("list readable records"):
+            files = self._files([row["Id"] for row in page])
+            return [self._record(row, files[row["Id"]]) for row in page]
+
     def _due_query(self, modified_after: datetime | None) -> str:
-        names = ", ".join(["Id", "LastModifiedDate", *self._fields.of_claim()])
         status = self._fields.status
-        query = f"SELECT {names} FROM {self._fields.object_name}"  # noqa: S608 - names of the mapping
+        query = self._select()
         query += format_soql(f" WHERE ({status} = null OR {status} = {{}})", _DEAD)
         if modified_after is not None:
             # SOQL times are whole seconds, so the second itself belongs to it: twice is harmless, never is not.

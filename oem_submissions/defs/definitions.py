@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import Definitions, ResourceDefinition, in_process_executor
 
+from oem_submissions.defs.alerting import alerts_sensor
 from oem_submissions.defs.assets import filing_assets, filing_ops, intake_asset
 from oem_submissions.defs.automation import (
     breaker_probes_sensor,
@@ -37,6 +38,7 @@ from oem_submissions.defs.history import (
 )
 from oem_submissions.defs.probe import probe_asset, probe_check, probe_job, probe_schedule
 from oem_submissions.defs.pruning import prune_sensor
+from oem_submissions.defs.queues import queue_sensors
 from oem_submissions.defs.release import release_asset, release_checks, release_gate_sensor
 from oem_submissions.defs.scheduler_health import (
     dead_letters_asset,
@@ -98,6 +100,8 @@ def all_definitions(
             breaker_probes_sensor(jobs),
             release_gate_sensor(adapters, jobs, probes),
             poll_dispositions_sensor(polls),
+            *queue_sensors(settings),
+            alerts_sensor(adapters),
         ],
         resources={"services": services},
         executor=in_process_executor,

@@ -185,7 +185,8 @@ def _checked(name: str, health: Health) -> dict[str, Any]:
     severity = AssetCheckSeverity.ERROR
     match name:
         case "no_orphans":
-            problems = [problem.sentence() for problem in (*health.orphans, *health.stuck)]
+            problems = [orphan.sentence() for orphan in health.orphans]
+            problems += [stuck.sentence() for stuck in health.stuck]
         case "no_overlapping_leases":
             problems = [overlap.sentence() for overlap in health.overlaps]
         case "queue_age":

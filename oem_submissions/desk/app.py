@@ -21,6 +21,7 @@ from oem_submissions.desk.alerts import Alerts
 from oem_submissions.desk.claims import Claims, Proofs
 from oem_submissions.desk.dead_letters import DeadLetters
 from oem_submissions.desk.lookup import Lookup
+from oem_submissions.desk.metrics import Metrics
 from oem_submissions.desk.oems import Oems
 from oem_submissions.desk.operating import Operating
 from oem_submissions.desk.queue import Queue
@@ -57,7 +58,7 @@ def create_app(
     parts = (reader, store, addresses, operating, make_environment())
     refusals = Refusals(*parts)
     rooms = (Lookup(*parts), Claims(*parts, proofs), Review(*parts), DeadLetters(*parts), Oems(*parts),
-             Queue(*parts), Alerts(*parts))  # fmt: skip
+             Queue(*parts), Alerts(*parts), Metrics(*parts))  # fmt: skip
     return Starlette(
         routes=[
             Route("/health", _health),

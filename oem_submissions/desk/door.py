@@ -29,6 +29,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.texts import visible
 from oem_submissions.ports import AccessLog, LedgerUnavailable
 
+METRICS = "/metrics"
 OPEN = ("/health", "/static/")
 """For everybody: says nothing of any claim."""
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -92,15 +93,18 @@ class Door:
         own = self._access.origin
         if own is not None and request.scope["path"] == "/health":
             return  # probes of orchestrators come by address
+        by_token = self._access.tokens is not None and _token_of(request) is not None
+        if own is not None and by_token and request.scope["path"] == METRICS:
+            return  # so does Prometheus; a page elsewhere, under whatever name, knows no token
         host = _host_of(request.headers.get("host", ""))
         names = _LOOPBACK_NAMES if own is None else {urlsplit(own).hostname}
         if host not in names:
             raise Refused(400, "The desk does not go by this name: use the address that its links have.")
 
     def _visit(self, request: Request) -> Visit | None:
-        tokens, credentials = self._access.tokens, request.headers.get("authorization", "")
-        if tokens is not None and credentials[:7].lower() == "bearer ":
-            return tokens.visit(credentials[7:].strip(), address_of(request))
+        tokens, token = self._access.tokens, _token_of(request)
+        if tokens is not None and token is not None:
+            return tokens.visit(token, address_of(request))
         return self._access.way.visit(request)
 
     # --- may they -------------------------------------------------------------------------------------------------
@@ -238,6 +242,12 @@ class Door:
 def address_of(request: Request) -> str:
     """Whence the request comes, as the connection has it."""
     return request.client.host if request.client else "unknown"
+
+
+def _token_of(request: Request) -> str | None:
+    """The token that a machine shows, known or not."""
+    credentials = request.headers.get("authorization", "")
+    return credentials[7:].strip() if credentials[:7].lower() == "bearer " else None
 
 
 def _shows_pages(request: Request) -> bool:

@@ -20,14 +20,13 @@ class Queue(Room):
 
     def queue(self, request: Request) -> Response:
         """All of it on one page."""
-        breakers, health = self.reader.breakers(), self.operating.health()
-        troubles = [*health.late, *health.missed, *health.orphans, *health.overlaps, *health.stuck]
+        breakers = self.reader.breakers()
         return self.page(
             request,
             "queue.html.j2",
             lines=self.reader.queue_lines(self.operating.oems()),
             leases=self.reader.held_leases(),
-            troubles=[trouble.sentence() for trouble in troubles],
+            troubles=self.operating.health().sentences(),
             losses=self.reader.recent_losses(LOSSES),
             accounts=[breaker for breaker in breakers if breaker.dealer],
             portals=[breaker for breaker in breakers if not breaker.dealer],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from oem_submissions.domain.alerting import ChannelState, Transition
 from oem_submissions.domain.breaker import Breaker
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.outcomes import Reference
-from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
+from oem_submissions.domain.overview import Dead, DeadKind, Held, Measures, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Alert, Attempt, Claim, Event, KeptArtifact, Lease, LostLease
 from oem_submissions.domain.releases import Release
@@ -103,4 +104,18 @@ class DeskReader(Protocol):
 
     def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]:
         """Alerts whose cause is not gone, or all of them, newest first."""
+        ...
+
+    def alert_transitions(self, alert_ids: Sequence[int]) -> list[Transition]:
+        """What people were told of these alerts, oldest first."""
+        ...
+
+    def alert_channels(self) -> list[ChannelState]:
+        """Where every alert channel stands."""
+        ...
+
+    # --- monitoring ---
+
+    def measures(self, oems: Sequence[str]) -> Measures:
+        """What is counted and timed, per OEM."""
         ...

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from oem_submissions.desk.story import DISPOSITION_WORDS, STATE_WORDS, tone_of, tone_of_standing
+from oem_submissions.domain.alerting import RULES
 from oem_submissions.domain.reasons import REASONS
 from oem_submissions.domain.texts import shortened, visible
 
@@ -44,6 +45,7 @@ def make_environment() -> Environment:
         "words": lambda state: STATE_WORDS[state][0],
         "sentence": lambda state: STATE_WORDS[state][1],
         "tone": tone_of,
+        "next_step": lambda alert: RULES[alert.kind].next,
         "reason": lambda code: REASONS[code],
         "decision": lambda standing: DISPOSITION_WORDS[standing.disposition],
         "decision_tone": tone_of_standing,

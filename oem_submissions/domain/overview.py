@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,3 +76,60 @@ class QueueLine:
     def dead(self) -> int:
         """Dead letters."""
         return self.counts.get(State.DEAD, 0)
+
+
+@dataclass(frozen=True)
+class EndedAttempts:
+    """Attempts at claims that ended alike, counted."""
+
+    oem: str
+    state: State
+    """That they left their claims in."""
+    reason: ReasonCode | None
+    attempts: int
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """How long a part of filing takes at an OEM."""
+
+    oem: str
+    step: str
+    """`fill`, `click`, `answer`, `confirm`, `seal` or `sync`."""
+    median: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class AccountLeases:
+    """An OEM's accounts that are held now, and the workers it lost."""
+
+    oem: str
+    held: int
+    overdue: int
+    """Of those held: run out, and put right by nobody yet."""
+    lost: int
+    """Leases that ran out and were taken over, since the ledger began."""
+
+
+@dataclass(frozen=True)
+class OpenAlerts:
+    """Alerts of one kind whose cause is not gone, counted."""
+
+    kind: str
+    oem: str | None
+    alerts: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What monitoring reads, beside what the desk's lists count."""
+
+    at: datetime
+    """By the database's clock."""
+    ended: Sequence[EndedAttempts]
+    """In the last hour."""
+    steps: Sequence[StepSeconds]
+    """Of the last hour's confirmed attempts."""
+    leases: Sequence[AccountLeases]
+    alerts: Sequence[OpenAlerts]

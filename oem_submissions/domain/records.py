@@ -221,17 +221,60 @@ class EnqueueRequest:
     requested_by: str
 
 
+@dataclass(frozen=True)
+class Death:
+    """That a claim became a dead letter, as its chain has it. A claim may die several times."""
+
+    claim_id: str
+    sequence: int
+    """Of the event in the claim's chain."""
+    at: datetime
+    oem: str
+    dealer: str
+    period: str
+    claim_type: str
+    reason: ReasonCode | None
+    run_id: str | None
+    """None: it was no valid claim when it was taken in."""
+
+
 class AlertKind(StrEnum):
-    """What an alert is about."""
+    """What an alert is about. `domain.alerting` has the rule of each; `docs/alerts.md` an anchor of this name."""
 
     WORKER_LOST = "worker_lost"
     BREAKER_OPEN = "breaker_open"
     ACCOUNT_REFUSED = "account_refused"
     RELEASE_PASSED = "release_passed"
     RELEASE_SUSPENDED = "release_suspended"
+    STREAK_LOST = "streak_lost"
     DRIFT = "drift"
     PROBE_RED = "probe_red"
+    CHECK_FAILED = "check_failed"
+    RUN_FAILED = "run_failed"
+    DEAD_LETTERS = "dead_letters"
+    UNKNOWN_OUTCOME = "unknown_outcome"
+    QUEUE_AGE = "queue_age"
     DEADLINE_AT_RISK = "deadline_at_risk"
+    EVIDENCE_LOG_BROKEN = "evidence_log_broken"
+    SCHEDULER_SILENT = "scheduler_silent"
+    CHANNEL_BROKEN = "channel_broken"
+    HEARTBEAT_FAILED = "heartbeat_failed"
+
+
+class AlertSeverity(StrEnum):
+    """How much it matters."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertChange(StrEnum):
+    """What people are told of an alert."""
+
+    RAISED = "raised"
+    ESCALATED = "escalated"  # it got worse, or is open for too long
+    REPEATED = "repeated"  # it is still open, and was counted since
+    RESOLVED = "resolved"
 
 
 @dataclass(frozen=True)
@@ -246,6 +289,10 @@ class NewAlert:
     dealer: str | None = None
     run_id: str | None = None
     claim_ids: tuple[str, ...] = ()
+    severity: AlertSeverity | None = None
+    """None: as the kind's rule says."""
+    count: int | None = None
+    """How often it is so now; None: once more than before."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +312,11 @@ class Alert:
     raised_at: datetime
     last_at: datetime
     resolved_at: datetime | None
+    severity: AlertSeverity = AlertSeverity.WARNING
+    told_at: datetime | None = None
+    """When people were last told of it; None: it does not count enough yet."""
+    told_count: int = 0
+    escalated_at: datetime | None = None
 
 
 @dataclass(frozen=True)

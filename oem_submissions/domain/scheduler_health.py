@@ -137,6 +137,12 @@ class Health:
         """Queues that are too old."""
         return [oem.queue for oem in self.oems if oem.queue.late]
 
+    def sentences(self) -> list[str]:
+        """All that is wrong, the worst first."""
+        found = [overlap.sentence() for overlap in self.overlaps] + [orphan.sentence() for orphan in self.orphans]
+        found += [stuck.sentence() for stuck in self.stuck] + [late.sentence() for late in self.late]
+        return found + [missed.sentence() for missed in self.missed]
+
 
 @dataclass(frozen=True)
 class Logs:
@@ -162,12 +168,13 @@ def judge(cadences: Mapping[str, Cadence], logs: Logs) -> Health:
     oems = []
     for oem, cadence in cadences.items():
         begin = max(logs.since, logs.first_ticks.get(oem, logs.now))
-        expected = list(cadence.ticks(begin - timedelta(microseconds=1), logs.now - cadence.grace(logs.now)))
+        grace, mine = cadence.grace(logs.now), [tick for tick in logs.ticks if tick.oem == oem]
+        expected = list(cadence.ticks(begin - timedelta(microseconds=1), logs.now - grace))
         oems.append(
             OemHealth(
                 oem,
                 len(expected),
-                tuple(missed_ticks(oem, expected, [t for t in logs.ticks if t.oem == oem], cadence.grace(logs.now))),
+                tuple(missed_ticks(oem, expected, mine, grace, cadence.catch_up)),
                 tuple(orphan for orphan in found_orphans if orphan.last.oem == oem),
                 tuple(overlap for overlap in found_overlaps if overlap.first.oem == oem),
                 sum(entry.kind == "expired" and entry.oem == oem for entry in logs.leases),
@@ -178,19 +185,21 @@ def judge(cadences: Mapping[str, Cadence], logs: Logs) -> Health:
     return Health(logs.since, logs.now, tuple(oems))
 
 
-def missed_ticks(oem: str, expected: Iterable[datetime], log: Sequence[Tick], grace: timedelta) -> list[MissedTick]:
+def missed_ticks(
+    oem: str, expected: Iterable[datetime], log: Sequence[Tick], grace: timedelta, window: timedelta
+) -> list[MissedTick]:
     """Of the expected ticks those that nobody evaluated in time; `log` by the moment that they were scheduled for.
 
-    A catch-up or a command that came too late makes up all that were missed before it, since the last one in time.
+    Whoever asks next, within the window, makes up all that were missed before: a catch-up, a command, the next tick.
     """
     asked = [tick for tick in log if tick.source is not Source.MISSED]
     in_time = {tick.scheduled_for for tick in asked if tick.at - tick.scheduled_for <= grace}
     missed = []
     for scheduled in expected:
         if scheduled not in in_time:
-            following = next((tick for tick in asked if tick.scheduled_for >= scheduled), None)
-            made_up = following is not None and following.scheduled_for not in in_time
-            missed.append(MissedTick(oem, scheduled, following.at if following and made_up else None))
+            asked_at = next((tick.at for tick in asked if tick.scheduled_for >= scheduled), None)
+            made_up = asked_at is not None and asked_at - scheduled <= window
+            missed.append(MissedTick(oem, scheduled, asked_at if made_up else None))
     return missed
 
 

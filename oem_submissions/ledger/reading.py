@@ -13,7 +13,6 @@ from oem_submissions.domain.lease_log import LeaseEntry
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
-    Alert,
     Attempt,
     Claim,
     DueLook,
@@ -28,7 +27,6 @@ from oem_submissions.domain.records import (
 )
 from oem_submissions.domain.scheduling import Source
 from oem_submissions.domain.states import FILED, LOOKED_UP, State
-from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.tables import (
@@ -293,16 +291,6 @@ class LedgerReader:
         """How the OEM's last attempts ended, the newest first, since its breaker last let claims through."""
         with self._engine.connect() as connection:
             return breakers.last_endings(connection, oem, limit)
-
-    def alerts(self, only_open: bool = True, limit: int = 100) -> list[Alert]:
-        """Alerts, the newest first."""
-        with self._engine.connect() as connection:
-            return alert_sql.find(connection, only_open, limit)
-
-    def was_raised(self, key: str) -> bool:
-        """Whether there ever was an alert of this key."""
-        with self._engine.connect() as connection:
-            return alert_sql.was_raised(connection, key)
 
     def lease_log(self) -> list[LeaseEntry]:
         """The append-only log of every account's leases, in the order it was written."""

@@ -35,16 +35,18 @@ from oem_submissions.domain.failures import LeaseLost, StateConflict
 from oem_submissions.domain.keys import canonical_json, claim_id, sha256_hex
 from oem_submissions.domain.outcomes import Reference, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewAlert, NewClaim, Pins
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, NewClaim, Pins
 from oem_submissions.domain.states import LOOKED_UP, UNDER_WAY, State, after_failed_attempt
-from oem_submissions.ledger import alerts as alert_sql
 from oem_submissions.ledger import breakers, looks
 from oem_submissions.ledger import leases as lease_sql
+from oem_submissions.ledger.alerts import AlertBook
 from oem_submissions.ledger.chain import append_event
+from oem_submissions.ledger.deaths import DeathBook
 from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.keeping import KeepingBook
+from oem_submissions.ledger.measures import MeasuresBook
 from oem_submissions.ledger.migrate import is_behind
 from oem_submissions.ledger.moves import (
     compare_and_set,
@@ -54,6 +56,7 @@ from oem_submissions.ledger.moves import (
     move,
     on_attempt,
 )
+from oem_submissions.ledger.outbox import OutboxBook
 from oem_submissions.ledger.overview import OverviewBook
 from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.pruning import PruningBook
@@ -106,7 +109,11 @@ class Ledger(
     EvidenceLogBook,
     KeepingBook,
     OverviewBook,
+    DeathBook,
+    MeasuresBook,
     DeskBook,
+    AlertBook,
+    OutboxBook,
     SchedulerBook,
 ):
     """What was filed.
@@ -511,7 +518,7 @@ class Ledger(
             )
             return synced
 
-    # --- breakers and alerts --------------------------------------------------------------------------------------
+    # --- breakers -----------------------------------------------------------------------------------------------
 
     def move_breaker(
         self,
@@ -530,16 +537,6 @@ class Ledger(
                 return False
             breakers.note(connection, seen.oem, seen.dealer, what, actor, run_id, reason, text)
             return True
-
-    def raise_alert(self, alert: NewAlert) -> bool:
-        """Open an alert, or count it once more while it is open; whether it was opened by this."""
-        with self._engine.begin() as connection:
-            return alert_sql.raise_alert(connection, alert)
-
-    def resolve_alert(self, key: str) -> bool:
-        """The cause is gone; whether the alert was open."""
-        with self._engine.begin() as connection:
-            return alert_sql.resolve(connection, key)
 
     # --- beside the claims ---------------------------------------------------------------------------------------
 

@@ -160,6 +160,9 @@ artifacts = Table(
     Column("captured_at", _Moment, nullable=False),
 )
 
+DEATH = "to_state = 'DEAD' AND (from_state IS DISTINCT FROM 'DEAD' OR kind = 'amended')"
+"""Events by which a claim became a dead letter: not those that a dead one has, but a correction that is no claim."""
+
 events = Table(
     "events",
     metadata,
@@ -175,8 +178,19 @@ events = Table(
     Column("details", JSONB, nullable=False),
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    Index("ix_events_deaths", "claim_id", "sequence", postgresql_where=text(DEATH)),
 )
 """Append-only (a trigger refuses the rest), a hash chain per claim. The state columns of `claims` are a cache of it."""
+
+forwarded_deaths = Table(
+    "forwarded_deaths",
+    metadata,
+    # Of an event. No foreign key: events may be moved to an archive.
+    Column("claim_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("at", _Moment, nullable=False, server_default=func.clock_timestamp()),
+)
+"""Append-only: dead letters that the queue has taken. Those that are not here are still to be forwarded."""
 
 leases = Table(
     "leases",
@@ -257,10 +271,83 @@ alerts = Table(
     Column("raised_at", _Moment, nullable=False),
     Column("last_at", _Moment, nullable=False),
     Column("resolved_at", _Moment),
+    Column("severity", Text, nullable=False, server_default="warning"),
+    # Of the last transition; null while it does not count enough for one.
+    Column("told_at", _Moment),
+    Column("told_count", Integer, nullable=False, server_default="0"),
+    Column("escalated_at", _Moment),
     Index("uq_alerts_open", "key", unique=True, postgresql_where=text("resolved_at IS NULL")),
     Index("ix_alerts_raised_at", "raised_at"),
     Index("ix_alerts_key", "key"),
 )
+
+alert_transitions = Table(
+    "alert_transitions",
+    metadata,
+    # In the order of the commits: whoever appends holds a lock, so that a reader who has seen one misses none before.
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("alert_id", BigInteger, ForeignKey("alerts.alert_id"), nullable=False),
+    Column("change", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_alert_transitions_alert_id_number", "alert_id", "number"),
+)
+"""Append-only: raised, escalated, repeated, resolved. This is what channels are told: the outbox."""
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    # Scheme and host: never the URL, which may hold a token.
+    Column("channel", Text, primary_key=True),
+    Column("added_at", _Moment, nullable=False),
+    Column("seen_at", _Moment, nullable=False),
+    # The last transition that it was told, or that is not for it.
+    Column("told", BigInteger, nullable=False),
+    Column("sent_at", _Moment),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failing_since", _Moment),
+    Column("next_try_at", _Moment),
+    Column("problem", Text),
+)
+"""How far each channel is with the outbox."""
+
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("number", BigInteger, ForeignKey("alert_transitions.number"), primary_key=True, autoincrement=False),
+    Column("channel", Text, primary_key=True),
+    Column("at", _Moment, nullable=False),
+)
+"""Append-only: which channel took which transition."""
+
+findings = Table(
+    "findings",
+    metadata,
+    # A check of an asset, or a job.
+    Column("subject", Text, primary_key=True),
+    # The partition, or nothing.
+    Column("part", Text, primary_key=True),
+    # Dagster's number of the event: a later one replaces an earlier one, never the other way round.
+    Column("event", BigInteger, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("oem", Text),
+    Column("severity", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", _Moment, nullable=False),
+    Index("ix_findings_failed", "subject", "event", postgresql_where=text("failed")),
+)
+"""The newest ending of each check and job per partition, as far as alerts need it."""
+
+beats = Table(
+    "beats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", _Moment, nullable=False),
+)
+"""Parts of the system that say that they live: Dagster's daemon."""
 
 dealers = Table(
     "dealers",
@@ -553,7 +640,10 @@ desk_log = Table(
 
 APPEND_ONLY = (
     desk_log,
+    alert_transitions,
+    alert_deliveries,
     events,
+    forwarded_deaths,
     lease_log,
     breaker_log,
     releases,

@@ -20,7 +20,7 @@ from oem_submissions.domain.looking import HistoryRules
 from oem_submissions.domain.records import Pins
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
-from oem_submissions.portal.goldens import check_goldens
+from oem_submissions.portal.goldens import came_out_right, check_goldens
 from oem_submissions.portal.listing import likeness, natural_key_fields
 from oem_submissions.portal.packs import Pack, check_packs, load_pack
 from oem_submissions.portal.probe import OnView
@@ -58,7 +58,7 @@ class BrowserPortal:
         browser = self._runtime.browser()
         checked = (self.pins.pack_digest, self.pins.adapter_digest)
         if checked not in _checked:
-            check_goldens(self._pack, self._adapter, browser)
+            came_out_right(self._pack, self._adapter, browser, self._runtime.remembered)
             _checked.add(checked)
         session = BrowserSession(
             browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy,
@@ -108,12 +108,15 @@ class BrowserRuntime:
         log_extra: Mapping[str, str] | None = None,
         site_proxy: SiteProxy | None = None,
         readback_key: bytes | None = None,
+        remembered: Path | None = None,
     ) -> None:
         """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id.
 
         `site_proxy` is the one that this site makes everybody use; None where there is none. `readback_key` is the
         tenant's, for the HMAC of personal values that are read back; None makes one up for every session.
+        `remembered` is the folder that says which golden pages came out right, see `goldens`.
         """
+        self.remembered = remembered
         self._readback_key = readback_key
         self._adapter_of, self._selectors, self._base_urls = adapter_of, selectors, base_urls
         self._limits, self._choice, self._arguments = limits or Limits(), choice, browser_arguments

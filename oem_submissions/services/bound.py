@@ -30,14 +30,16 @@ from oem_submissions.ports import (
     Timestamps,
 )
 from oem_submissions.services.accounts import portal_account
+from oem_submissions.services.alerting import observe
 from oem_submissions.services.audit import glance
 from oem_submissions.services.dispositions import tell_dispositions
 from oem_submissions.services.health import LostWorker, lost_workers, recover_lost_workers
 from oem_submissions.services.history import Reader
-from oem_submissions.services.intake import IntakeReport, take_in_due_claims
+from oem_submissions.services.intake import IntakeReport, take_in_due_claims, take_in_records
 from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.probe import ProbeWork, dealer_to_probe, probe_account
 from oem_submissions.services.queue import look_at_tick, make_up_ticks, why_wait, work_to_enqueue
+from oem_submissions.services.queues import Handled, Queues, forward_dead_letters, redrive_from, take_in_from
 from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.scheduler_health import scheduler_health, watch_deadlines
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
@@ -77,6 +79,9 @@ class Services:
     gate: ReleaseGate
     released_packs: Callable[[str], Sequence[tuple[str, str]]]
     """By OEM: (version, digest) of every released pack, oldest first."""
+    queues: Queues = Queues()
+    deliver_alerts: Callable[[], object] = lambda: None
+    """Gives every alert channel what it was not told yet."""
 
     @property
     def leak_gate(self) -> LeakGate:
@@ -86,9 +91,39 @@ class Services:
     def take_in(self) -> IntakeReport:
         """Bring due claims in from the CRM, and tell it at once of those that can't be filed."""
         report = take_in_due_claims(self.ledger, self.crm, self.evidence, self.adapters, self.settings.attachment_bytes)
+        self._tell_of_refusals()
+        return report
+
+    def _tell_of_refusals(self) -> None:
         untold = [claim for claim in self.ledger.untold() if claim.run_id is None]  # no run will: none ever had them
         sync_claims(untold, None, "intake", ledger=self.ledger, crm=self.crm, desk_url=self.settings.desk_url)
-        return report
+
+    def take_in_from_queue(self) -> tuple[Handled, list[IntakeReport]]:
+        """Bring in the due claims that messages name, as the CRM has them. Raises `QueueUnavailable`."""
+        assert self.queues.due is not None, "its sensor is not there without it"
+
+        def take_in(record_ids: Sequence[str]) -> tuple[IntakeReport, Sequence[str]]:
+            limit = self.settings.attachment_bytes
+            return take_in_records(record_ids, self.ledger, self.crm, self.evidence, self.adapters, limit)
+
+        handled, reports = take_in_from(self.queues.due, take_in)
+        if any(report.refused for report in reports):
+            self._tell_of_refusals()
+        return handled, reports
+
+    def forward_dead_letters(self) -> int:
+        """Put dead letters into their queue; how many it took. Raises `QueueUnavailable`."""
+        assert self.queues.dead_letters is not None, "its sensor is not there without it"
+        return forward_dead_letters(self.ledger, self.queues.dead_letters, self.settings.desk_url)
+
+    def redrive_from_queue(self) -> Handled:
+        """Redrive the dead letters that come back. Raises `QueueUnavailable`."""
+        assert self.queues.redrive is not None, "its sensor is not there without it"
+        return redrive_from(self.queues.redrive, self.ledger)
+
+    def observe_alerts(self) -> bool:
+        """Open and resolve alerts as things stand; whether it was our turn."""
+        return observe(self.ledger, self.adapters)
 
     def due(
         self, oem: str, under_way: Collection[tuple[str, str]], dealers: Sequence[str] = (), period: str | None = None

@@ -6,7 +6,7 @@ Everything in a record is untrusted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,8 +51,34 @@ def take_in_due_claims(
     A record that can't be a claim is kept too, with its reason. Raises `CrmUnavailable` when the CRM fails; what was
     taken in by then stays, and the next look goes on from there.
     """
+    return _take_in(crm.due_records(), ledger, crm, evidence, adapters, attachment_bytes)
+
+
+def take_in_records(
+    record_ids: Collection[str],
+    ledger: Ledger,
+    crm: Crm,
+    evidence: EvidenceStore,
+    adapters: Mapping[str, ClaimRules],
+    attachment_bytes: int,
+) -> tuple[IntakeReport, Sequence[str]]:
+    """The same for these records only, those of them that are due; and the ids that the CRM has no record of."""
+    found = crm.records(record_ids)
+    due = [record for record in found.values() if record is not None]
+    report = _take_in(due, ledger, crm, evidence, adapters, attachment_bytes)
+    return report, [record_id for record_id in record_ids if record_id not in found]
+
+
+def _take_in(
+    records: Iterable[CrmRecord],
+    ledger: Ledger,
+    crm: Crm,
+    evidence: EvidenceStore,
+    adapters: Mapping[str, ClaimRules],
+    attachment_bytes: int,
+) -> IntakeReport:
     taken, amended, refused = [], [], []
-    for record in crm.due_records():
+    for record in records:
         known = ledger.claim_of_record(record.oem, record.record_id)
         source = source_digest(record)
         if known is not None and not _is_to_be_read_again(known, source, adapters):

@@ -107,9 +107,16 @@ def look_at_tick(ledger: Ledger, rules: ClaimRules, scheduled: datetime) -> tupl
 
 
 def note_command(ledger: Ledger, rules: ClaimRules, due: int) -> None:
-    """A command asked for all that is due: for a deployment without a scheduler of ours, that was the tick."""
-    cadence = rules.cadence
-    ledger.record_tick(rules.oem, Source.COMMAND, cadence.last_tick(ledger.now()), due, str(cadence))
+    """A command asked for all that is due. In time, that was the tick, as in a deployment without a scheduler of ours.
+
+    Later it makes up a tick that the log lacks; where no tick was ever expected it is none.
+    """
+    cadence, now = rules.cadence, ledger.now()
+    scheduled = cadence.last_tick(now)
+    newest = ledger.newest_ticks({rules.oem: str(cadence)}).get(rules.oem)
+    in_time = now - scheduled <= cadence.grace(now)
+    if newest < scheduled if newest is not None else in_time:
+        ledger.record_tick(rules.oem, Source.COMMAND, scheduled, due, str(cadence))
 
 
 def make_up_ticks(ledger: Ledger, adapters: Mapping[str, ClaimRules], paused: Collection[str]) -> list[str]:

@@ -27,6 +27,7 @@ from oem_submissions.ports import (
     EvidenceStore,
     EvidenceUnavailable,
     Ledger,
+    SecretsUnavailable,
     Signer,
     SigningUnavailable,
 )
@@ -39,6 +40,7 @@ _TROUBLES = (
     EvidenceConflict,
     EvidenceMissing,
     EvidenceUnavailable,
+    SecretsUnavailable,
     SigningUnavailable,
     EvidenceLogBroken,
 )

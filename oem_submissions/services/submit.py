@@ -34,7 +34,7 @@ from oem_submissions.services.leaking import LeakGate
 from oem_submissions.services.leasing import held_account
 from oem_submissions.services.probe import is_as_contracted
 from oem_submissions.services.reconcile import Holding, put_off, reconcile_account
-from oem_submissions.services.work import Work, keep, submission_of
+from oem_submissions.services.work import StoreUnavailable, Work, keep, submission_of
 
 _log = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ def _with_durable_evidence(
 
 
 def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionError, work: Work) -> Claim:
-    """Nothing was filed: note the reason; `READY` again within the budget, else a dead letter."""
+    """Nothing was filed: note the reason; `READY` again within the budget, or when the store is away; else `DEAD`."""
     try:
         keep(getattr(failure, "artifacts", ()), claim, attempt, work)
     except SubmissionError as unkept:
@@ -287,6 +287,8 @@ def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionErro
     if failure.reason is ReasonCode.LEASE_LOST:
         raise failure
     target = after_failed_attempt(failure.reason, claim.attempts, work.attempts_budget)
+    if isinstance(failure, StoreUnavailable):
+        target = State.READY  # until there is space again; meanwhile the OEM's breaker opens, and people are told
     try:
         return work.ledger.settle(claim, attempt, work.lease, target, failure.reason, failure.text, failure.step)
     except StateConflict as moved:

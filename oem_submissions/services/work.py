@@ -103,13 +103,18 @@ def without_leaks(artifacts: Iterable[Artifact], claim: Claim, work: Work) -> It
         raise StepFailed(ReasonCode.SECRET_IN_ARTIFACT, text, "keep evidence")
 
 
+class StoreUnavailable(StepFailed):
+    """The evidence store took nothing, full or away. It is no claim's fault, and none dies of it."""
+
+
 def stored(artifact: Artifact, key: str, claim: Claim, attempt: Attempt, evidence: EvidenceStore) -> KeptArtifact:
     """Put the bytes into the store; what the ledger is to note. Raises `StepFailed` when the store does not take it."""
     try:
         evidence.put(key, artifact.data)
     except (EvidenceUnavailable, EvidenceConflict) as error:
         text = f"The evidence store did not take {artifact.name}: {error}"
-        raise StepFailed(ReasonCode.PRE_EVIDENCE_MISSING, text, "keep evidence") from error
+        refusal = StoreUnavailable if isinstance(error, EvidenceUnavailable) else StepFailed
+        raise refusal(ReasonCode.PRE_EVIDENCE_MISSING, text, "keep evidence") from error
     return KeptArtifact(
         claim.claim_id,
         attempt.attempt_id,

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from oem_submissions_tests.bench.figures import Ratio
+from oem_submissions_tests.bench.figures import Ratio, ratio
 from oem_submissions_tests.bench.meter import Cost
 
 _RATIO = ("median", "95 % from", "to", "least", "most")
@@ -24,6 +24,15 @@ class Comparison:
     other: str
     wall: Ratio
     cpu: Ratio
+
+
+def compare(costs: dict[str, list[Cost]], one: str, other: str) -> Comparison:
+    """Repetition by repetition."""
+    wall, cpu = (
+        ratio([getattr(cost, what) for cost in costs[one]], [getattr(cost, what) for cost in costs[other]])
+        for what in ("wall", "cpu")
+    )
+    return Comparison(one, other, wall, cpu)
 
 
 @dataclass(frozen=True)
@@ -103,8 +112,8 @@ def _cost_cells(name: str, costs: list[Cost]) -> list[str]:
 
 
 def _ratio(comparison: Comparison) -> Iterable[list[str]]:
-    for what, ratio in (("wall", comparison.wall), ("CPU", comparison.cpu)):
-        figures = (ratio.median, ratio.low, ratio.high, ratio.least, ratio.most)
+    for what, found in (("wall", comparison.wall), ("CPU", comparison.cpu)):
+        figures = (found.median, found.low, found.high, found.least, found.most)
         yield [f"{comparison.one} / {comparison.other}, {what}", *(f"{figure:.3f}" for figure in figures)]
 
 

@@ -31,8 +31,9 @@ def test_every_moment_counts_once_under_the_innermost_name(monkeypatch: pytest.M
 
 
 def test_every_row_measures_every_variant() -> None:
-    command = [sys.executable, "-m", "oem_submissions_tests.bench", "--repetitions", "1", "--claims", "1", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    rows = ["guarantees", "evidence", "drift", "lookup"]  # without those that start the whole stack
+    command = [sys.executable, "-m", "oem_submissions_tests.bench", *rows, "--repetitions", "1", "--claims", "1"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     row = said["rows"]["guarantees"]

@@ -69,6 +69,20 @@ def test_a_record_with_a_final_outcome_is_not_due(world: World) -> None:
     assert list(world.crm.due_records()) == []
 
 
+def test_records_are_read_by_id_and_whether_they_are_due_is_said(world: World) -> None:
+    one, filed, dead = (world.add(name, {"line": 1}, files=[("a.pdf", "", b"%PDF-1")]) for name in ("a", "b", "c"))
+    world.crm.write_outcome(filed, FILED)
+    world.crm.write_outcome(dead, replace(DEAD, claim_id="aurora-other"))
+    due = {record.record_id: record for record in world.crm.due_records()}
+    hostile = ["a0X000000000001AAA", "x' OR Id != '", "", "../../query?q=SELECT", "1" * 1000]
+    assert world.crm.records([one, filed, dead, *hostile]) == {one: due[one], filed: None, dead: due[dead]}
+    assert due[one].files
+    assert world.crm.records(hostile) == world.crm.records([]) == {}
+    world.break_down()
+    with pytest.raises(CrmUnavailable):
+        world.crm.records([one])
+
+
 def test_a_dead_claims_record_stays_due_so_that_a_correction_is_seen(world: World) -> None:
     record_id = world.add("one", {"vin": "wrong", "line": 1})
     world.crm.write_outcome(record_id, DEAD)

@@ -8,16 +8,29 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from oem_submissions.domain.alerting import ChannelState, Transition
 from oem_submissions.domain.breaker import Breaker, Position
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.evidence import artifact_key, bundle_key
 from oem_submissions.domain.outcomes import Reference
-from oem_submissions.domain.overview import Dead, DeadKind, Held, QueueLine
+from oem_submissions.domain.overview import (
+    AccountLeases,
+    Dead,
+    DeadKind,
+    EndedAttempts,
+    Held,
+    Measures,
+    OpenAlerts,
+    QueueLine,
+    StepSeconds,
+)
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import (
     Alert,
+    AlertChange,
     AlertKind,
+    AlertSeverity,
     Attempt,
     Claim,
     Event,
@@ -43,6 +56,7 @@ SUNK = "borealis-mmmmnnnnoooo"
 HOSTILE = gates.HOSTILE
 RUN = gates.RUN
 ACCOUNT = Breaker("aurora", "D1042", Position.OPEN, ReasonCode.LOGIN_FAILED, "The portal says: wrong password.", 9e4, 1)
+SLOW = ReasonCode.PORTAL_UNAVAILABLE
 PINS = Pins("sha256:c0de", "v0003", "sha256:ba5e")
 NOON = datetime(2026, 3, 2, 9, 14, tzinfo=UTC)
 
@@ -182,6 +196,27 @@ class MadeUpLedger:
         now = Alert(2, "breaker aurora", AlertKind.BREAKER_OPEN, "aurora", None, RUN, text, claims, 3, NOON, NOON, None)
         past = replace(now, alert_id=1, kind=AlertKind.WORKER_LOST, resolved_at=NOON, count=1, dealer="D1042")
         return [now] if only_open else [now, past]
+
+    def measures(self, oems: Sequence[str]) -> Measures:
+        return Measures(
+            NOON + timedelta(minutes=7),
+            [EndedAttempts("aurora", State.CONFIRMED, None, 40), EndedAttempts("aurora", State.DEAD, SLOW, 3)],
+            [StepSeconds("aurora", "fill", 1.5, 4.0)],
+            [AccountLeases(oem, 2, 1, 5) if oem == "aurora" else AccountLeases(oem, 0, 0, 0) for oem in oems],
+            [OpenAlerts(AlertKind.BREAKER_OPEN, "aurora", 1)],
+        )
+
+    def alert_transitions(self, alert_ids: Sequence[int]) -> list[Transition]:
+        (alert,) = self.alerts()
+        critical, told = AlertSeverity.CRITICAL, (("json://hooks.example", NOON), (f"mailtos://{HOSTILE}", NOON))
+        raised = Transition(4, NOON, alert, AlertChange.RAISED, critical, 1, alert.text, told)
+        return [raised, replace(raised, number=5, change=AlertChange.ESCALATED, count=3, channels=())]
+
+    def alert_channels(self) -> list[ChannelState]:
+        now = datetime.now(UTC)
+        well = ChannelState("json://hooks.example", NOON, now, 5, NOON, 0, None, None, None)
+        failing = {"failures": 4, "failing_since": NOON, "problem": f"it answered 500 {HOSTILE}", "waiting": 3}
+        return [well, replace(well, channel=f"mailtos://{HOSTILE}", sent_at=None, **failing)]
 
 
 def attempt(claim_id: str, **changes: object) -> Attempt:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.states import HELD, State
-from oem_submissions.ledger import overview, reading, scheduler
+from oem_submissions.ledger import measures, overview, reading, scheduler
 from oem_submissions.ledger.store import Ledger
 
 BIG = ("claims", "claim_terms", "events", "attempts", "artifacts")
@@ -26,7 +26,10 @@ QUERIES: dict[str, Select[Any]] = {
     "dead letters of a reason and a pack": overview.dead_query(None, ReasonCode.LOGIN_FAILED, "v0001", 200),
     "dead letters by kind": overview.dead_kinds_query(),
     "the queues": overview.queue_query(OEMS),
-    "the queues' age": scheduler.oldest_query(OEMS),
+    "the queues' age": overview.oldest_query(OEMS),
+    "attempts of the last hour": measures.ended_query(OEMS),
+    "seconds per step": measures.steps_query(OEMS),
+    "the health's queue age": scheduler.oldest_query(OEMS),
     "due work": reading.due_work_query("aurora", (), None, True),
     "what is under way": reading.due_work_query("aurora", (), None, False),
     "stuck claims": scheduler.stuck_query(900),

@@ -37,8 +37,10 @@ def test_ticks_are_expected_from_the_first_one_on_and_each_is_in_time_made_up_or
     health = judged(ticks=log, first_ticks={"aurora": at(8)})
     assert [(m.scheduled_for, m.made_up_at) for m in health.missed] == [(at(10), at(11, 40)), (at(11), at(11, 40))]
     assert [oem.ticks_expected for oem in health.oems] == [5, 0]
-    without = judged(ticks=[tick(8), tick(9), tick(10, source=Source.MISSED), tick(12)], first_ticks={"aurora": at(8)})
-    assert [(m.scheduled_for, m.made_up_at) for m in without.missed] == [(at(10), None), (at(11), None)]
+    impatient = {"aurora": replace(HOURLY, catch_up=timedelta(hours=1))}
+    log = [tick(8), tick(9), tick(10, source=Source.MISSED), tick(12)]
+    without = judged(impatient, ticks=log, first_ticks={"aurora": at(8)})  # the next tick comes in time for the last
+    assert [(m.scheduled_for, m.made_up_at) for m in without.missed] == [(at(10), None), (at(11), at(12))]
     assert "the tick of 2026-11-24 10:00 UTC was missed, nobody made it up" in without.missed[0].sentence()
     assert judged(ticks=[tick(8)], first_ticks={"aurora": at(8)}, now=at(9, 5)).missed == []  # in time still
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_database_that_goes_away_in_a_run_leaves_a_claim_that_is_filed_once(
     ledger, evidence = its_ledger, MemoryStore()
 
     def goes_away() -> None:
-        server.shut_down("fast")
+        server.shut_down("fast" if stays else "immediate")  # an order, or a crash as at a failover
         if not stays:
             server.start_again()
 
@@ -171,9 +172,9 @@ def test_a_store_that_goes_away_in_a_run_and_comes_back_costs_no_proof(
     assert now(ledger, claim).bundle_digest is not None
 
 
-def run_or_wait(ledger: Ledger, portal: FakePortal, store: DirectoryStore) -> None:
+def run_or_wait(ledger: Ledger, portal: FakePortal, store: DirectoryStore, **changes: Any) -> None:
     try:
-        run(ledger, portal, store)
+        run(ledger, portal, store, **changes)
     except TryAgain:
         pass
 

@@ -27,7 +27,9 @@ import pytest
 from dagster import DagsterInstance
 
 from oem_submissions import wiring
+from oem_submissions.alerts.message import Links, message_of
 from oem_submissions.crm.memory import MemoryCrm
+from oem_submissions.defs.alerting import findings_since
 from oem_submissions.defs.partitions import add_dealers, partition_key
 from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.domain.states import State
@@ -102,6 +104,16 @@ class Everything:
             with services.portals("run-2") as portals:
                 services.submit(partition, "run-2", "worker-2", portals.portal(OEM))
             services.seal(partition, "run-2", "worker-2")
+
+    def look_for_alerts(self) -> str:
+        """What became of the run's checks and claims, and what people are told of it."""
+        found, _ = findings_since(self.instance, {}, [OEM])
+        self.ledger.note_findings(found)
+        with wiring.build(self.settings, **self.parts) as services:
+            services.observe_alerts()
+        told = self.ledger.alert_transitions([alert.alert_id for alert in self.ledger.alerts()])
+        assert len(told) >= 3
+        return repr([message_of(line, Links("https://desk.example", "https://dagster.example")) for line in told])
 
     def claim(self, record_id: str) -> Claim:
         found = self.ledger.claim_of_record(OEM, record_id)
@@ -209,6 +221,7 @@ def test_nothing_that_is_secret_or_personal_is_stored_anywhere(
         lost = everything.add("LOST")
         simulator.client.set_fault(OEM, "error_after_filing", times=1, match=lost)
         everything.run()
+        told = everything.look_for_alerts()
         _check_texts(everything)
         everything.look_again()
         filed = simulator.client.truth(OEM)["filed"]
@@ -217,6 +230,7 @@ def test_nothing_that_is_secret_or_personal_is_stored_anywhere(
         stored = [
             *evidence_files(everything.home), *tables(database_url), *dagster(everything),
             *asyncio.run(desk_pages(everything)),
+            ("told", told.encode()),
             ("alerts", repr(ledger.alerts(only_open=False)).encode()), ("log", caplog.text.encode()),
             ("records", "\n".join(repr(vars(record)) for record in caplog.records).encode()),
             ("outcomes", repr([everything.crm.read_outcome(c.crm_record_id) for c in ledger.all_claims()]).encode()),

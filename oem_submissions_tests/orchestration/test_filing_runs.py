@@ -95,7 +95,7 @@ class ForgetfulCrm(MemoryCrm):
 class Everything:
     """Definitions on a real ledger, with fakes behind the ports."""
 
-    def __init__(self, ledger: Ledger, folder: Path, live: bool = True) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, live: bool = True, rules: Any = None) -> None:
         self.ledger, self.crm, self.portal = ledger, ForgetfulCrm(), FakePortal()
         self.instance = DagsterInstance.local_temp(str(folder))
         self.evidence = MemoryStore()
@@ -106,7 +106,7 @@ class Everything:
             "crm": self.crm,
             "evidence": self.evidence,
             "secrets": wiring.EnvironmentSecrets(secret),
-            "adapters": {OEM: Rules()},
+            "adapters": {OEM: rules or Rules()},
             "portals": lambda _: nullcontext(OnePortal(self.portal)),
             "released_packs": lambda _: [(PINS.pack_version, PINS.pack_digest)],
         }

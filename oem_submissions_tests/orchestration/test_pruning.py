@@ -8,14 +8,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from dagster import DagsterRunStatus, build_sensor_context
+from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 
-from oem_submissions import wiring
 from oem_submissions.defs.pruning import prune_runs
 from oem_submissions.domain.records import AlertKind, NewAlert
 from oem_submissions.ledger.store import Ledger, ledger_engine
-from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything
+from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything, sensor_tick
 
 LATER = -1
 """Days of retention in this file's tests: everything is older than what is a day ahead."""
@@ -92,14 +91,8 @@ def test_old_lines_of_the_daily_logs_go_and_no_others_can(everything: Everything
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE ticks SET at = now() - interval '200 days' WHERE tick_id < 3")
-    settings = everything.settings
-    sensor = everything.defs.resolve_sensor_def("prune")
-    assert settings.run_retention_days == 180
-    with (
-        wiring.build(settings, **everything.parts) as services,
-        build_sensor_context(instance=everything.instance, resources={"services": services}) as context,
-    ):
-        said = sensor.evaluate_tick(context).skip_message
+    assert everything.settings.run_retention_days == 180
+    said = sensor_tick(everything, "prune").skip_message
     assert said == "0 runs and 2 lines of logs were older than 180 days, and are deleted."
     assert ledger.prune_logs(180) == 0
     with pytest.raises(DBAPIError, match="append-only"):

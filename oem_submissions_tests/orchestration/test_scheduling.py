@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from sqlalchemy import insert, text
 
 from oem_submissions import wiring
+from oem_submissions.defs.automation import run_request
 from oem_submissions.domain.cadence import Cadence, Window
 from oem_submissions.domain.claims import WarrantyClaim
 from oem_submissions.domain.records import AlertKind
@@ -27,6 +27,9 @@ from oem_submissions.domain.states import State
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import ticks
 from oem_submissions.ports import LedgerUnavailable
+from oem_submissions.services.queue import note_command, work_to_enqueue
+from oem_submissions.services.release import declare_live
+from oem_submissions.services.scheduler_health import watch_deadlines
 from oem_submissions_tests.making import PINS, new_claim
 from oem_submissions_tests.orchestration.test_filing_runs import OEM, PERIOD, Everything, Rules, sensor_tick
 from oem_submissions_tests.services.fakes import FakePortal
@@ -38,17 +41,20 @@ def hourly(now: datetime) -> Cadence:
 
 
 @pytest.fixture
-def everything(ledger: Ledger, tmp_path: Path) -> Iterator[Everything]:
-    made = Everything(ledger, tmp_path)
-    made.use(adapters={OEM: Rules(cadence=hourly(ledger.now()))})
-    yield made
-    made.instance.dispose()
+def world(ledger: Ledger, tmp_path: Path) -> Iterator[Callable[[Any], Everything]]:
+    """Makes everything, with the rules that the test needs."""
+    made = []
+
+    def make(rules: Any) -> Everything:
+        made.append(Everything(ledger, tmp_path, rules=rules))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.instance.dispose()
 
 
-def cadence_of(everything: Everything) -> Cadence:
-    cadence = everything.parts["adapters"][OEM].cadence
-    assert isinstance(cadence, Cadence)
-    return cadence
+Make = Callable[[Any], Everything]
 
 
 def tick(everything: Everything, scheduled: datetime) -> Any:
@@ -71,12 +77,14 @@ def keys(requests: list[RunRequest] | None) -> list[str | None]:
     return [request.run_key for request in requests or []]
 
 
-def test_what_a_dead_daemon_missed_is_made_up_once_and_health_says_so(everything: Everything) -> None:
-    ledger, cadence = everything.ledger, cadence_of(everything)
+def test_what_a_dead_daemon_missed_is_made_up_once_and_health_says_so(ledger: Ledger, world: Make) -> None:
+    cadence = hourly(ledger.now())
+    everything = world(Rules(cadence=cadence))
     everything.add(1)
     everything.take_in()
     newest = cadence.last_tick(ledger.now())
     before = newest - timedelta(hours=4)
+    note_command(ledger, Rules(cadence=cadence), 1)  # half an hour late for a tick that nobody expected
     assert "No tick was missed" in sensor_tick(everything, "missed_ticks").skip_message  # there was no first one
     noted = {"oem": OEM, "source": Source.SCHEDULE, "scheduled_for": before, "at": before, "requested": 0}
     with ledger._engine.begin() as connection:
@@ -109,14 +117,13 @@ def test_what_a_dead_daemon_missed_is_made_up_once_and_health_says_so(everything
 
 
 def test_a_tick_that_is_cut_short_or_evaluated_twice_asks_for_no_run_twice_and_a_failed_one_was_none(
-    everything: Everything, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = everything.ledger
+    scheduled = ledger.now().replace(second=0, microsecond=0)
+    cadence = Cadence(f"{scheduled.minute} * * * *", "UTC", "day")
+    everything = world(Rules(cadence=cadence))
     everything.add(1)
     everything.take_in()
-    scheduled = ledger.now().replace(second=0, microsecond=0)
-    cadence = replace(cadence_of(everything), cron=f"{scheduled.minute} * * * *")
-    everything.use(adapters={OEM: Rules(cadence=cadence)})
 
     def failing(*_: object, **__: object) -> None:
         raise LedgerUnavailable("The ledger's database does not answer.")
@@ -139,19 +146,20 @@ class Closing:
 
     oem, claim_model, digest, needs_approval = OEM, WarrantyClaim, PINS.adapter_digest, False
 
-    def __init__(self, portal: FakePortal) -> None:
-        self.portal = portal
+    portal: FakePortal | None = None
 
     @property
     def cadence(self) -> Cadence:
         now = datetime.now(UTC)
-        begins = now - timedelta(minutes=1) if self.portal.filed else now + timedelta(hours=3)
+        begins = now - timedelta(minutes=1) if self.portal and self.portal.filed else now + timedelta(hours=3)
         window = Window(f"{begins.minute} {begins.hour} * * *", 30)
         return Cadence("0 */2 * * 1-6", "UTC", "day", (window,))
 
 
-def test_a_window_stops_a_run_before_its_next_claim_and_what_is_left_waits_unharmed(everything: Everything) -> None:
-    everything.use(adapters={OEM: Closing(everything.portal)})
+def test_a_window_stops_a_run_before_its_next_claim_and_what_is_left_waits_unharmed(world: Make) -> None:
+    rules = Closing()
+    everything = world(rules)
+    rules.portal = everything.portal
     for number in (1, 2, 3):
         everything.add(number)
     everything.take_in()
@@ -165,29 +173,28 @@ def test_a_window_stops_a_run_before_its_next_claim_and_what_is_left_waits_unhar
         assert services.due(OEM, ()) == []  # nor is a run queued
 
 
-def test_the_nearest_deadline_goes_first_and_people_are_told_before_it_is_lost(everything: Everything) -> None:
-    ledger, today = everything.ledger, datetime.now(UTC).date()
-    cadence = Cadence("0 */2 * * 1-6", "UTC", "day", deadline_days=1)
-    everything.use(adapters={OEM: Rules(cadence=cadence)})
+def test_the_nearest_deadline_goes_first_and_people_are_told_before_it_is_lost(ledger: Ledger) -> None:
+    today, rules = datetime.now(UTC).date(), Rules(cadence=Cadence("0 */2 * * 1-6", "UTC", "day", deadline_days=1))
+    declare_live(ledger, OEM, PINS, "test", "what is tested here is not the gate")
     ledger.add_claim(new_claim(1, dealer="10871", due_on=today, natural_key="one"))
     ledger.add_claim(new_claim(2, due_on=today - timedelta(days=1), natural_key="two"))
-    with wiring.build(everything.settings, **everything.parts) as services:
-        urgent, other = services.due(OEM, ())
-        assert (urgent.dealer, other.dealer) == ("10234", "10871")
-        assert urgent.priority - other.priority == 24
-        for _ in range(2):  # the second look says nothing new
-            services.watch_deadlines()
-        (alert,) = ledger.alerts()
-        assert (alert.kind, alert.count, len(alert.claim_ids)) == (AlertKind.DEADLINE_AT_RISK, 1, 2)
-        assert "2 claims are not filed at aurora" in alert.text
-        with ledger._engine.begin() as connection:
-            connection.execute(text("UPDATE claims SET state = 'WITHDRAWN'"))
-        services.watch_deadlines()
-        assert ledger.alerts() == []
+    urgent, other = work_to_enqueue(ledger, OEM, ledger.releases(OEM), (), cadence=rules.cadence)
+    assert (urgent.dealer, other.dealer) == ("10234", "10871")
+    assert urgent.priority - other.priority == 24
+    assert run_request(urgent).tags["dagster/priority"] == str(urgent.priority)
+    for _ in range(2):  # the second look says nothing new
+        watch_deadlines(ledger, {OEM: rules})
+    (alert,) = ledger.alerts()
+    assert (alert.kind, alert.count, len(alert.claim_ids)) == (AlertKind.DEADLINE_AT_RISK, 1, 2)
+    assert "2 claims are not filed at aurora" in alert.text
+    with ledger._engine.begin() as connection:
+        connection.execute(text("UPDATE claims SET state = 'WITHDRAWN'"))
+    watch_deadlines(ledger, {OEM: rules})
+    assert ledger.alerts() == []
 
 
-def test_what_nobody_moves_and_what_waits_is_found_by_its_age(everything: Everything) -> None:
-    ledger = everything.ledger
+def test_what_nobody_moves_and_what_waits_is_found_by_its_age(ledger: Ledger, world: Make) -> None:
+    everything = world(Rules(cadence=hourly(ledger.now())))
     for number in range(1, 5):
         ledger.add_claim(new_claim(number, natural_key=f"{number}", due_on=date(2026, 11, 10)))
     ready, armed, held, dead = ledger.all_claims(OEM)

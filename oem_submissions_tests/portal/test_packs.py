@@ -10,7 +10,7 @@ import pytest
 
 from adapters import registry
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.portal.goldens import check_goldens
+from oem_submissions.portal.goldens import came_out_right, check_goldens
 from oem_submissions.portal.packs import check_packs, json_schema, load_pack, lock_packs, read_lock
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions_tests.portal.parts import SELECTORS
@@ -143,3 +143,21 @@ def test_a_pack_without_golden_pages_does_not_load_for_use(selectors: Path, chro
     shutil.rmtree(selectors / "aurora" / "golden")
     with pytest.raises(ConfigurationError, match="has no golden pages"):
         check_goldens(load_pack(selectors, "aurora"), registry.adapter("aurora"), chromium.browser())
+
+
+def test_golden_pages_that_came_out_right_are_not_judged_again_until_anything_changes(
+    selectors: Path, tmp_path: Path, chromium: BrowserRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "oem_submissions.portal.goldens")
+    remembered, adapter = tmp_path / "goldens", registry.adapter("cascade")
+
+    def judged() -> int:
+        came_out_right(load_pack(selectors, "cascade"), adapter, chromium.browser(), remembered)
+        return len(caplog.records)
+
+    assert [judged(), judged()] == [1, 1]
+    index = selectors / "cascade" / "golden" / "golden.yaml"
+    index.write_text(index.read_text().replace("expect: filed", "expect: refused", 1))
+    for _ in range(2):  # what came out wrong is not remembered
+        with pytest.raises(ConfigurationError, match="judges the golden page"):
+            judged()

@@ -21,9 +21,8 @@ from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions_tests.bench import bare
-from oem_submissions_tests.bench.figures import ratio
 from oem_submissions_tests.bench.meter import Cost
-from oem_submissions_tests.bench.report import Comparison, Report
+from oem_submissions_tests.bench.report import Report, compare
 from oem_submissions_tests.bench.stage import ACCOUNTS, OEM, Stage
 from oem_submissions_tests.bench.steps import Timed, Timeline, watched
 from oem_submissions_tests.bench.unguarded import LedgerWithoutLeases, unguarded
@@ -66,7 +65,7 @@ def measure(on: Stage, repetitions: int, claims: int) -> Report:
         names = list(variants)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             costs[name].append(_once(on, variants[name], claims))
-    comparisons = [_compare(costs, AS_IT_IS, WITHOUT), _compare(costs, AS_IT_IS, SCRIPT)]
+    comparisons = [compare(costs, AS_IT_IS, WITHOUT), compare(costs, AS_IT_IS, SCRIPT)]
     return Report(TITLE, costs, comparisons, _profile(on, workers, (repetitions + 1) // 2, claims))
 
 
@@ -111,14 +110,6 @@ def _once(on: Stage, variant: Variant, claims: int) -> Cost:
     if (filed := on.filed()) != claims:
         raise RuntimeError(f"{filed} of {claims} claims were filed: see what the run logged.")
     return measured[0].per(claims)
-
-
-def _compare(costs: dict[str, list[Cost]], one: str, other: str) -> Comparison:
-    wall, cpu = (
-        ratio([getattr(cost, what) for cost in costs[one]], [getattr(cost, what) for cost in costs[other]])
-        for what in ("wall", "cpu")
-    )
-    return Comparison(one, other, wall, cpu)
 
 
 def _profile(on: Stage, workers: dict[str, Services], repetitions: int, claims: int) -> dict[str, dict[str, float]]:
