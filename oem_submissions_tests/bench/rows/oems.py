@@ -6,6 +6,7 @@ the definitions load in less than 5 s over the bare import, and all schedules' t
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -118,8 +119,6 @@ def _packs(_: str) -> list[tuple[str, str]]:
 
 
 def _load_in_a_process() -> dict[str, float]:
-    import json
-
     done = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
