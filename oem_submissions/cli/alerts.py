@@ -24,7 +24,7 @@ from oem_submissions.cli.errors import Exit
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import LedgerUnavailable
 from oem_submissions.services.alerting import observe
-from oem_submissions.settings import EnvironmentSecrets, Settings, read_settings
+from oem_submissions.settings import Settings, read_settings
 
 _LOOK_SECONDS, _PING_SECONDS, _LATE_SECONDS = 5.0, 60.0, 120.0
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def send_test(as_json: AsJson = False) -> None:
     """Send a test message by every channel, and say what happened; 1 if one of them did not take it."""
     settings = read_settings()
     with open_ledger(settings) as ledger:
-        channels = wiring.deliverer(settings, ledger, EnvironmentSecrets(), ADAPTERS).channels
+        channels = wiring.deliverer(settings, ledger, wiring.secret_source(settings), ADAPTERS).channels
     message = Message(
         "[TEST] oem_submissions", f"A test message; nothing is wrong.\nDesk: {settings.desk_url}", False, False
     )
@@ -75,7 +75,9 @@ def send_test(as_json: AsJson = False) -> None:
         print_json({"channels": rows})
     else:
         shown = [{**row, "problem": row["problem"] or "none: it took the message"} for row in rows]
-        show_rows(shown, f"No channel is set: {EnvironmentSecrets.where('alerts/urls')}. Alerts are on the desk.")
+        show_rows(
+            shown, f"No channel is set: {wiring.secret_source(settings).where('alerts/urls')}. Alerts are on the desk."
+        )
     if any(row["problem"] for row in rows):
         raise typer.Exit(Exit.NOT_SO)
 
@@ -86,7 +88,7 @@ def deliver(as_json: AsJson = False) -> None:
     settings = read_settings()
     with open_ledger(settings) as ledger:
         observe(ledger, ADAPTERS)
-        done = wiring.deliverer(settings, ledger, EnvironmentSecrets(), ADAPTERS).deliver()
+        done = wiring.deliverer(settings, ledger, wiring.secret_source(settings), ADAPTERS).deliver()
     rows = [asdict(turn) for turn in done]
     print_json({"channels": rows}) if as_json else show_rows(rows, "No channel is set; alerts are on the desk.")
     if any(turn.problem for turn in done):
@@ -99,7 +101,7 @@ def telling(settings: Settings, ledger: Ledger) -> Iterator[None]:
 
     Threads of their own: neither a channel nor the switch's address may hold up who looks after workers.
     """
-    secrets, stop, looked = EnvironmentSecrets(), threading.Event(), [time.monotonic()]
+    secrets, stop, looked = wiring.secret_source(settings), threading.Event(), [time.monotonic()]
     deliverer = wiring.deliverer(settings, ledger, secrets, ADAPTERS, on_terminal=True)
     switch = wiring.heartbeat(ledger, secrets)
 
