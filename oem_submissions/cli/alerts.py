@@ -136,4 +136,6 @@ def _again_and_again(job: Callable[[], Any], seconds: float, stop: threading.Eve
             job()
         except LedgerUnavailable as error:
             _log.warning("%s", error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours ends no watch; if nobody looks, the switch rings
+            _log.error("Nobody was told: %s. It is tried again.", type(error).__name__)  # its text may hold a secret
         stop.wait(seconds)

@@ -35,6 +35,7 @@ PRELOAD = (
     "bagit",
     "botocore.config",
     "botocore.exceptions",
+    "cronsim",
     "cryptography.hazmat.backends.openssl.backend",
     "cryptography.hazmat.primitives.ciphers.aead",
     "cryptography.x509",
