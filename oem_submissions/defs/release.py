@@ -6,7 +6,9 @@ Every tick looks at what the ledger says; what has changed is reported without a
 # No `from __future__ import annotations` here: Dagster resolves these annotations at run time.
 
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -43,13 +45,16 @@ from oem_submissions.defs.partitions import add_dealers
 from oem_submissions.domain.charts import as_image, cusum_chart, seconds_chart
 from oem_submissions.domain.drift_tables import success_table, time_table
 from oem_submissions.domain.gate import Judgement, Verdict
-from oem_submissions.domain.releases import ReleaseState
+from oem_submissions.domain.releases import Release, ReleaseState
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.bound import Services
-from oem_submissions.services.release_report import ReleaseReport, release_report
+from oem_submissions.services.release import current
+from oem_submissions.services.release_report import ReleaseReport, release_report, report_on
 
 RELEASE = "release"
 _PROBE_AGAIN = timedelta(minutes=10)
+_LOOK_AGAIN = 300.0
+"""Seconds after which a release is looked at although nothing seems to have happened to it."""
 _SHOWN_RUNS = 50
 _NOTHING = "No release was seen yet: its pack has to be released with `oem-submissions packs lock`."
 _CHECKS = {
@@ -109,24 +114,29 @@ def release_gate_sensor(
         default_status=DefaultSensorStatus.RUNNING,
         required_resource_keys={"services"},
     )
-    def release_gate(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+    def release_gate(context: SensorEvaluationContext) -> SensorResult:
         services: Services = context.resources.services
-        before: dict[str, str] = json.loads(context.cursor or "{}")
-        after, requests, events = {}, [], []
+        seen, looks, requests, events = _looks(context.cursor), {}, [], []
         for oem, rules in adapters.items():
             for sentence in services.advance_release(oem):
                 context.log.info(sentence)
-            report = release_report(services.ledger, rules)
-            after[oem] = _fingerprint(report)
-            if report is None:
+            release, before = current(services.ledger, rules), seen.get(oem, _Look())
+            if release is None:
                 continue
-            if after[oem] != before.get(oem):
-                events += _events(services, report)
-            requests += _next_pilots(context, services, report, jobs[oem].name)
+            mark = _mark(services, release)
+            if before.mark == mark and time.time() - before.at < _LOOK_AGAIN:
+                looks[oem] = before
+            else:
+                report = report_on(services.ledger, release)
+                looks[oem] = _Look(_fingerprint(report), mark if _is_settled(report) else "", time.time())
+                if looks[oem].shown != before.shown:
+                    events += _events(services, report)
+                requests += _next_pilots(context, services, report, jobs[oem].name)
             requests += _next_probe(services, oem, probes[oem].name)
+        cursor = json.dumps({oem: asdict(look) for oem, look in looks.items()})
         if not requests and not events:
-            return SkipReason("Every release is where it was.")
-        return SensorResult(run_requests=requests, asset_events=events, cursor=json.dumps(after))
+            return SensorResult(skip_reason=SkipReason("Every release is where it was."), cursor=cursor)
+        return SensorResult(run_requests=requests, asset_events=events, cursor=cursor)
 
     return release_gate
 
@@ -165,10 +175,36 @@ def _key(oem: str) -> AssetKey:
     return AssetKey([oem, RELEASE])
 
 
-def _fingerprint(report: ReleaseReport | None) -> str:
+@dataclass(frozen=True)
+class _Look:
+    """What a release was like when it was last looked at: that reads hundreds of claims, and most ticks need not."""
+
+    shown: str = ""
+    mark: str = ""
+    """Empty: it must be looked at again."""
+    at: float = 0.0
+    """Seconds since the epoch."""
+
+
+def _looks(cursor: str | None) -> dict[str, _Look]:
+    """By OEM. A cursor of an older version is none."""
+    known = json.loads(cursor or "{}")
+    return {oem: _Look(**look) for oem, look in known.items() if isinstance(look, dict)}
+
+
+def _mark(services: Services, release: Release) -> str:
+    """Changes when somebody moved the release or a run began with it."""
+    return f"{release.name} {release.log[-1].entry} {services.ledger.newest_run(release)}"
+
+
+def _is_settled(report: ReleaseReport) -> bool:
+    """Whether only a new run can change it: none waits for its outcome, or for the next pilot's turn."""
+    is_verifying = report.state in (ReleaseState.CANDIDATE, ReleaseState.VERIFYING)
+    return not is_verifying and all(judged.verdict is not Verdict.UNDECIDED for judged in report.runs)
+
+
+def _fingerprint(report: ReleaseReport) -> str:
     """Changes when there is something to report."""
-    if report is None:
-        return ""
     last = [f"{judged.run.run_id}:{judged.verdict}" for judged in report.runs[-5:]]
     drift = f"{report.drift.is_slower}{report.drift.success.alarm}"
     return " ".join([report.release.name, report.state, str(report.release.log[-1].entry), drift, *last])

@@ -135,6 +135,12 @@ class ReleaseBook:
             for row in found
         ]  # fmt: skip
 
+    def newest_run(self, release: Release) -> int:
+        """The number of the last run that was let file with the release; 0 when there was none. It only grows."""
+        with self._engine.connect() as connection:
+            newest = select(func.max(runs.c.number)).where(runs.c.release_id == release.release_id)
+            return int(connection.scalar(newest) or 0)
+
     def run_measures(self, release: Release, first: int = 50, last: int = 450) -> list[RunMeasure]:
         """How long the release's runs took and how their attempts ended, in the order of their starts.
 
