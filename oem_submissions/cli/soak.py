@@ -190,11 +190,12 @@ class Soak:
     def _feed(self) -> None:
         """More claims come due when all that came before are on their way."""
         claims = self._demo.ledger.all_claims()
-        if not claims or any(not claim.is_at_rest for claim in claims):
+        known = {claim.crm_record_id for claim in claims}
+        if not known.issuperset(self._demo.records) or any(not claim.is_at_rest for claim in claims):
             return
         self._batches += 1
-        self._demo.crm.seed(seed_claims(self._seed * 1000 + self._batches, datetime.now(UTC).date(), pilots=False))
-        time.sleep(10)  # intake looks every five seconds
+        more = seed_claims(self._seed * 1000 + self._batches, datetime.now(UTC).date(), pilots=False)
+        self._demo.records += tuple(self._demo.crm.seed(more))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
