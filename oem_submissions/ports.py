@@ -16,7 +16,7 @@ from oem_submissions.domain.alerting import ChannelState, Failing, Finding, Tran
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.checkpoints import Proof
-from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.claims import ClaimModel, FilingLimit
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.desk_log import DeskEntry, DeskRecord
 from oem_submissions.domain.dispositions import Seen, Standing
@@ -275,6 +275,11 @@ class ClaimRules(Protocol):
     @property
     def cadence(self) -> Cadence:
         """How often it files."""
+        ...
+
+    @property
+    def filing_limits(self) -> Mapping[str, FilingLimit]:
+        """Until when it takes a claim, by claim type; of one that is not named, always."""
         ...
 
     @property
