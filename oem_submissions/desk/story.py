@@ -76,6 +76,8 @@ _HAPPENED: dict[str, str] = {
     "disposition": "The OEM’s word on it",
     "decision_overdue": "The OEM’s decision is overdue",
     "crm_told_disposition": "CRM told of the OEM’s decision, and read back",
+    "doubted": "The ledger was restored: it may be filed already, and is looked up before it is filed",
+    "doubt_settled": "Looked up: it was not filed before the restore",
     "redriven": "Sent round again by an operator",
     "erased": "Personal data erased",
     "pruned": "Evidence given up, past its retention",

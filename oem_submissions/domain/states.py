@@ -29,7 +29,7 @@ class State(StrEnum):
 S = State
 
 MOVES: dict[State, frozenset[State]] = {
-    S.READY: frozenset({S.PREPARED, S.DEAD, S.WITHDRAWN}),
+    S.READY: frozenset({S.PREPARED, S.DEAD, S.WITHDRAWN, S.NEEDS_REVIEW}),  # to review: a look, after a restore
     S.PREPARED: frozenset({S.ARMED, S.READY, S.DEAD}),
     S.ARMED: frozenset({S.CONFIRMED, S.REJECTED, S.OUTCOME_UNKNOWN, S.AWAITING_REFERENCE}),
     S.REJECTED: frozenset(),

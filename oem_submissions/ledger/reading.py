@@ -45,8 +45,9 @@ from oem_submissions.ledger.tables import (
 
 _UNDER_WAY = (State.PREPARED, State.ARMED, State.RECONCILING, State.CONFIRMED, State.SEALED)
 _LOST = (ReasonCode.WORKER_LOST_PRE_INTENT, ReasonCode.WORKER_LOST_POST_INTENT)
+_IN_DOUBT = claims.c.in_doubt_since.is_not(None)
 _LOOK_DUE = and_(
-    claims.c.state.in_(sorted(LOOKED_UP)),
+    or_(claims.c.state.in_(sorted(LOOKED_UP)), and_(claims.c.state == State.READY, _IN_DOUBT)),
     or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
 )
 _UNTOLD = literal_column(f"({UNTOLD})", Boolean)
@@ -113,17 +114,30 @@ class LedgerReader:
             ]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
-        """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
-        since = func.coalesce(attempts.c.sent_at, attempts.c.armed_at)
+        """A partition's claims whose look-up is due: those held, the longest first, and those in doubt.
+
+        By the database's clock. How long one in doubt is held counts from the restore: what was forgotten is no older.
+        """
+        since = func.greatest(func.coalesce(attempts.c.sent_at, attempts.c.armed_at), claims.c.in_doubt_since)
+        clicked = and_(
+            attempts.c.claim_id == claims.c.claim_id, attempts.c.armed_at.is_not(None), claims.c.state != State.READY
+        )
         query = (
-            select(attempts, func.extract("epoch", func.clock_timestamp() - since).label("seconds"))
-            .join(claims, attempts.c.claim_id == claims.c.claim_id)
+            select(
+                claims.c.claim_id.label("held"),
+                attempts,
+                func.extract("epoch", func.clock_timestamp() - since).label("seconds"),
+            )
+            .select_from(claims.outerjoin(attempts, clicked))
             .where(claims.c.oem == oem, claims.c.dealer == dealer, claims.c.period == period, _LOOK_DUE)
-            .where(attempts.c.armed_at.is_not(None))
+            .where(or_(attempts.c.attempt_id.is_not(None), claims.c.state == State.READY))
             .order_by(attempts.c.number)
         )
+        last: dict[str, tuple[Attempt | None, float]] = {}
         with self._engine.connect() as connection:
-            last = {row.claim_id: (attempt_of(row), float(row.seconds)) for row in connection.execute(query)}
+            for row in connection.execute(query):
+                attempt = attempt_of(row) if row.attempt_id is not None else None
+                last[row.held] = (attempt, float(row.seconds))
         found = {claim.claim_id: claim for claim in self._many_claims(claims.c.claim_id.in_(last))}
         held = [HeldClaim(found[claim_id], *of_claim) for claim_id, of_claim in last.items()]
         return sorted(held, key=lambda item: -item.seconds)
@@ -188,7 +202,9 @@ class LedgerReader:
         """A claim's attempts, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                select(attempts).where(attempts.c.claim_id == claim_id).order_by(attempts.c.number)
+                select(attempts)
+                .where(attempts.c.claim_id == claim_id, attempts.c.number > 0)
+                .order_by(attempts.c.number)
             )
             return [attempt_of(row) for row in rows]
 
@@ -361,8 +377,9 @@ def event_of(row: Row[Any]) -> Event:
 
 def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing: bool) -> Select[Any]:
     """From three indexes: claims in the states that are not ends, those that the CRM must hear of, due looks."""
-    moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
-    where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
+    waits = and_(claims.c.state == State.READY, ~_IN_DOUBT)
+    moving = [claims.c.state.in_(_UNDER_WAY), *([waits] if filing else [])]
+    where = [claims.c.oem == oem, or_(*moving, _UNTOLD, _LOOK_DUE)]
     where += [claims.c.due_on <= func.current_date()]
     where += [claims.c.dealer.in_(dealers)] if dealers else []
     where += [claims.c.period == period] if period else []
@@ -372,9 +389,9 @@ def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing:
             claims.c.period,
             func.count().label("claims"),
             func.min(claims.c.created_at).label("oldest"),
-            func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
-            func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
-            func.count().filter(claims.c.state == State.READY).label("ready"),
+            func.count().filter(waits, claims.c.attempts == 0).label("untried"),
+            func.min(claims.c.due_on).filter(waits).label("first_due_on"),
+            func.count().filter(waits).label("ready"),
         )
         .where(*where)
         .group_by(claims.c.dealer, claims.c.period)

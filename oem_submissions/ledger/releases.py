@@ -233,7 +233,7 @@ def _claims_in(connection: Connection, run_ids: Collection[str]) -> dict[str, li
         )
         .join(claims, claims.c.claim_id == attempts.c.claim_id)
         .outerjoin(expected_rejections, expected_rejections.c.claim_id == claims.c.claim_id)
-        .where(attempts.c.run_id.in_(run_ids))
+        .where(attempts.c.run_id.in_(run_ids), attempts.c.number > 0)
         .order_by(attempts.c.attempt_id)
     )  # fmt: skip
     rows = connection.execute(query).all()
