@@ -23,7 +23,7 @@ class State(StrEnum):
     SYNCED = "SYNCED"  # CRM record written and read back
     NEEDS_REVIEW = "NEEDS_REVIEW"  # a named person must give a verdict
     DEAD = "DEAD"  # dead-lettered with a reason code
-    WITHDRAWN = "WITHDRAWN"  # taken back in the CRM before anything was filed
+    WITHDRAWN = "WITHDRAWN"  # taken back by a named person before anything was filed
 
 
 S = State
@@ -41,12 +41,14 @@ MOVES: dict[State, frozenset[State]] = {
     S.SEALED: frozenset({S.SYNCED}),
     S.SYNCED: frozenset(),
     S.NEEDS_REVIEW: frozenset({S.CONFIRMED, S.PROVEN_ABSENT}),
-    S.DEAD: frozenset({S.READY, S.RECONCILING}),
+    S.DEAD: frozenset({S.READY, S.RECONCILING, S.WITHDRAWN}),
     S.WITHDRAWN: frozenset(),
 }
 
 BEFORE_CLICK = frozenset({S.READY, S.PREPARED})
 """In these states nothing was filed, provably: no durable `ARMED` exists since the claim was last `READY`."""
+WITHDRAWABLE = frozenset({S.READY, S.DEAD})
+"""In these states a person may take a claim back, unless it may be filed all the same."""
 UNDER_WAY = frozenset({S.READY, S.PREPARED, S.ARMED})
 """In these states an attempt may be open: begun, and not ended."""
 FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})

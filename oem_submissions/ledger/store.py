@@ -595,6 +595,21 @@ class Ledger(
             append_event(connection, claim.claim_id, now, by, "redriven", claim.state, redriven.state, details)
             return redriven
 
+    def withdraw(self, claim: Claim, by: str, why: str) -> Claim:
+        """`READY`, or `DEAD` before the click, → `WITHDRAWN`, by a named person; its natural key stays taken.
+
+        Raises `StateConflict` when it is or may be filed, or a worker was faster.
+        """
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            if claim.in_doubt_since is not None or is_past_the_click(connection, claim):
+                raise StateConflict(
+                    f"Claim {claim.claim_id} may be filed: it is looked up, or redriven to be looked up, and not"
+                    " withdrawn before."
+                )
+            values = {"reason": None, "reason_text": f"Withdrawn by {by}: {why}"[:2000]}
+            return move(connection, claim, State.WITHDRAWN, now, by, values, {"why": why})
+
     def _fence(self, connection: Connection, lease: Lease) -> None:
         if not connection.execute(select(lease_sql.is_newest(lease))).scalar_one():
             raise LeaseLost(

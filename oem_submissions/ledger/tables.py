@@ -92,7 +92,7 @@ claims = Table(
     # Not filed before it was looked up: the ledger was put back to an older time.
     Column("in_doubt_since", _Moment),
     UniqueConstraint("oem", "crm_record_id"),
-    CheckConstraint("state = 'DEAD' OR natural_key IS NOT NULL", name="identified"),
+    CheckConstraint("state IN ('DEAD', 'WITHDRAWN') OR natural_key IS NOT NULL", name="identified"),
     CheckConstraint("state NOT IN ('CONFIRMED', 'SEALED', 'SYNCED') OR reference IS NOT NULL", name="referenced"),
     CheckConstraint("state NOT IN ('SEALED', 'SYNCED') OR bundle_digest IS NOT NULL", name="evidenced"),
     Index("ix_claims_partition", "oem", "dealer", "period"),

@@ -1,4 +1,4 @@
-"""After a restore: claims that may be filed already are looked up first"""
+"""After a restore claims that may be filed already are looked up first; a record that is no claim can be withdrawn"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,9 @@ def upgrade() -> None:
         "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON restores "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
+    op.drop_constraint("ck_claims_identified", "claims")
+    identified = "state IN ('DEAD', 'WITHDRAWN') OR natural_key IS NOT NULL"
+    op.create_check_constraint("ck_claims_identified", "claims", identified)
 
 
 def downgrade() -> None:
