@@ -190,6 +190,8 @@ class DueWork:
     """Those that wait to be filed."""
     first_due_on: date | None = None
     """Of those, the day on which the first came due."""
+    goes_on: bool = False
+    """Whether there is something to do besides filing: what is under way, a look-up, word to the CRM."""
     priority: int = 0
     """In Dagster's queue: more goes first."""
 

@@ -98,20 +98,17 @@ class LedgerReader:
         """Claims whose end, or hold, the CRM does not know of yet: one OEM's, or all."""
         return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
 
-    def due_work(
-        self, oem: str, dealers: Sequence[str] = (), period: str | None = None, *, filing: bool = True
-    ) -> list[DueWork]:
+    def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
         """What the queue should hold: partitions with a claim that a worker has to move or look up, or the CRM hear of.
 
-        A held claim whose next look is later is no work: nobody can do anything with it yet. Nor is a claim that waits
-        to be filed, while nothing is to be filed.
+        A held claim whose next look is later is no work: nobody can do anything with it yet.
         """
-        query = due_work_query(oem, dealers, period, filing)
         with self._engine.connect() as connection:
-            rows = connection.execute(query)
-            return [
-                DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on) for r in rows
-            ]
+            rows = connection.execute(due_work_query(oem, dealers, period)).all()
+        return [
+            DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on, r.goes_on)
+            for r in rows
+        ]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
         """A partition's claims whose look-up is due: those held, the longest first, and those in doubt.
@@ -370,17 +367,17 @@ def attempt_of(row: Row[Any]) -> Attempt:
 
 
 def event_of(row: Row[Any]) -> Event:
-    """The row as a record."""
-    states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
-    return Event(**{**row._mapping, **states})
+    """The row of the whole table, whose columns stand in the record's order, as a record."""
+    values: tuple[Any, ...] = tuple(row)
+    states = (State(state) if state else None for state in values[5:7])
+    return Event(*values[:5], *states, *values[7:])
 
 
-def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing: bool) -> Select[Any]:
+def due_work_query(oem: str, dealers: Sequence[str], period: str | None) -> Select[Any]:
     """From three indexes: claims in the states that are not ends, those that the CRM must hear of, due looks."""
     waits = and_(claims.c.state == State.READY, ~_IN_DOUBT)
-    moving = [claims.c.state.in_(_UNDER_WAY), *([waits] if filing else [])]
-    where = [claims.c.oem == oem, or_(*moving, _UNTOLD, _LOOK_DUE)]
-    where += [claims.c.due_on <= func.current_date()]
+    goes_on = or_(claims.c.state.in_(_UNDER_WAY), _UNTOLD, _LOOK_DUE)
+    where = [claims.c.oem == oem, or_(waits, goes_on), claims.c.due_on <= func.current_date()]
     where += [claims.c.dealer.in_(dealers)] if dealers else []
     where += [claims.c.period == period] if period else []
     return (
@@ -392,6 +389,7 @@ def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing:
             func.count().filter(waits, claims.c.attempts == 0).label("untried"),
             func.min(claims.c.due_on).filter(waits).label("first_due_on"),
             func.count().filter(waits).label("ready"),
+            func.bool_or(goes_on).label("goes_on"),
         )
         .where(*where)
         .group_by(claims.c.dealer, claims.c.period)

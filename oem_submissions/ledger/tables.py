@@ -683,5 +683,5 @@ APPEND_ONLY = (
     evidence_stamps,
     legal_holds,
 )
-PRUNED = (lease_log, ticks, enqueue_requests)
+PRUNED = (lease_log, ticks, enqueue_requests, probes, sweeps, history_reads)
 """Of these, what is old may be deleted, by `pruning` alone: a second trigger refuses the rest, whoever asks."""

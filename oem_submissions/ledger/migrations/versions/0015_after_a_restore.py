@@ -1,4 +1,4 @@
-"""After a restore claims that may be filed already are looked up first; a record that is no claim can be withdrawn"""
+"""After a restore claims that may be filed already are looked up first; a record that is no claim can be withdrawn; more logs are pruned"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,6 +32,16 @@ def upgrade() -> None:
     op.drop_constraint("ck_claims_identified", "claims")
     identified = "state IN ('DEAD', 'WITHDRAWN') OR natural_key IS NOT NULL"
     op.create_check_constraint("ck_claims_identified", "claims", identified)
+    for table in ("probes", "sweeps", "history_reads"):
+        op.execute(f"DROP TRIGGER append_only ON {table}")
+        for name, moment, each in (
+            ("append_only", "UPDATE OR DELETE OR TRUNCATE", "STATEMENT"),
+            ("append_only_lately", "DELETE", "ROW"),
+        ):
+            op.execute(
+                f"CREATE TRIGGER {name} BEFORE {moment} ON {table} "
+                f"FOR EACH {each} EXECUTE FUNCTION refuse_unless_pruned()"
+            )
 
 
 def downgrade() -> None:
