@@ -238,9 +238,8 @@ def _claims_in(connection: Connection, run_ids: Collection[str]) -> dict[str, li
     )  # fmt: skip
     rows = connection.execute(query).all()
     chains: dict[str, list[Event]] = defaultdict(list)
-    ids = literal(
-        sorted({row.claim_id for row in rows}), ARRAY(Text)
-    )  # one parameter: thousands cost more than the read
+    # One parameter: hundreds of them cost a lot by themselves.
+    ids = literal(sorted({row.claim_id for row in rows}), ARRAY(Text))
     of_these = select(events).where(events.c.claim_id == any_(ids)).order_by(events.c.claim_id, events.c.sequence)
     for event in connection.execute(of_these).all():
         chains[event.claim_id].append(event_of(event))

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from dagster import DagsterRunStatus
+from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
 from oem_submissions.defs.pruning import prune_runs
@@ -122,11 +123,12 @@ def test_what_was_found_and_the_newest_lease_stay_and_what_only_said_that_all_is
         assert ledger.prune_logs(180) == 0
         connection.execute("SET session_replication_role = replica")
         for table in ("sweeps", "history_reads", "probes", "worker_beats"):
-            connection.execute(f"UPDATE {table} SET at = now() - interval '200 days'")
+            aged = sql.SQL("UPDATE {} SET at = now() - interval '200 days'")
+            connection.execute(aged.format(sql.Identifier(table)))
         connection.execute("UPDATE leases SET released_at = now() - interval '200 days'")
         assert ledger.prune_logs(180) == 1 + 1 + 2 + 1 + 1
         counts = [
-            connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+            connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
             for table in ("sweeps", "sweep_findings", "history_reads", "probes", "leases", "worker_beats")
         ]
     assert counts == [(1,), (1,), (1,), (0,), (1,), (0,)]

@@ -1,4 +1,4 @@
-"""After a restore claims that may be filed already are looked up first; a record that is no claim can be withdrawn; more logs are pruned"""
+"""After a restore: look up first. What is no claim can be withdrawn. More logs are pruned"""
 
 import sqlalchemy as sa
 from alembic import op
