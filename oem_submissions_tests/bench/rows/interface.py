@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -75,7 +76,6 @@ def measure(repetitions: int) -> Figures:
         pages = {
             "an asset": "/assets/oem07/submission_results",
             "its partitions": "/assets/oem07/submission_results?view=partitions",
-            "an OEM's group": "/asset-groups/location.py/__repository__/oem07",
         }
         lines: list[dict[str, str | float]] = []
         for name, path in pages.items():
@@ -108,12 +108,15 @@ def standing() -> Iterator[tuple[str, DagsterInstance, psutil.Process]]:
         instance = stack.enter_context(DagsterInstance.from_config(str(folder)))
         for oem in oems.adapters():
             instance.add_dynamic_partitions(f"{oem}_dealers", [f"d{number:04d}" for number in range(oems.DEALERS)])
-        port = free_port(8480)
-        programs, loads = Path(sys.executable).parent, ["-f", str(folder / "location.py")]
+        port, served, programs = free_port(8480), free_port(4480), Path(sys.executable).parent
+        loads = ["-w", str(folder / "workspace.yaml")]
+        (folder / "workspace.yaml").write_text(f"load_from: [{{grpc_server: {{host: localhost, port: {served}}}}}]\n")
+        code = [str(programs / "dagster"), "code-server", "start", "-f", str(folder / "location.py")]
+        _started(stack, folder, "code", [*code, "-h", "localhost", "-p", str(served)])
+        _until(lambda: _listens(served), 240)
         daemon = _started(stack, folder, "daemon", [str(programs / "dagster-daemon"), "run", *loads])
-        _started(
-            stack, folder, "web", [str(programs / "dagster-webserver"), *loads, "-h", "127.0.0.1", "-p", str(port)]
-        )
+        web = [str(programs / "dagster-webserver"), *loads, "-h", "127.0.0.1", "-p", str(port)]
+        _started(stack, folder, "web", web)
         address = f"http://127.0.0.1:{port}"
         _until(lambda: _answers(address + "/server_info"), 240)
         yield address, instance, psutil.Process(daemon.pid)
@@ -135,6 +138,11 @@ def _answers(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("localhost", port)) == 0
 
 
 def _until(so: Any, seconds: float) -> float:
