@@ -33,8 +33,10 @@ from oem_submissions.cli.evidence import evidence
 from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
+from oem_submissions.cli.restored import restored
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
+from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.gate import NEEDED
 from oem_submissions.domain.reasons import REASONS, reasons_table
 from oem_submissions.domain.records import Claim
@@ -70,6 +72,7 @@ app.add_typer(packs, name="packs")
 app.add_typer(dealers, name="dealers")
 app.command("new-oem")(new_oem)
 app.add_typer(release, name="release")
+app.add_typer(restored, name="restored")
 app.add_typer(evidence, name="evidence")
 app.command()(probe)
 app.command()(desk_log)
@@ -364,6 +367,24 @@ def _status(oem: str, ledger: Ledger, health: OemHealth) -> dict[str, Any]:
         "overlaps": len(health.overlaps),
         "stuck": len(health.stuck),
     }
+
+
+@app.command()
+def withdraw(
+    claim_id: str,
+    by: Annotated[str, typer.Option(help="Your name; it stands in the claim's chain for ever.")],
+    why: Annotated[str, typer.Option(help="Why: cancelled, keyed in by hand, its record is gone …")],
+) -> None:
+    """Take a claim back before it is filed, for ever: what is or may be filed is not withdrawn."""
+    with open_ledger() as ledger:
+        claim = ledger.claim(claim_id)
+        if claim is None:
+            raise NotSo(f"There is no claim {claim_id}: look it up with `oem-submissions lookup`.")
+        try:
+            ledger.withdraw(claim, by, why)
+        except StateConflict as refused:
+            raise NotSo(str(refused)) from refused
+    terminal.print(f"Claim {claim_id} is withdrawn; the next run of its partition tells the CRM.")
 
 
 @app.command()

@@ -96,6 +96,9 @@ class Operator:
         (redriven,) = redrive([DeadLetter(claim, (), ())], by, self.ledger)
         return redriven
 
+    def withdraw(self, claim: Claim, by: str, why: str) -> Claim:
+        return self.ledger.withdraw(claim, by, why)
+
     def gate_line(self, oem: str) -> GateLine:
         rules = self.adapters[oem]
         release = gate.current(self.ledger, rules)

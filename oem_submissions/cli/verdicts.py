@@ -59,12 +59,13 @@ class Verdicts:
         )
 
     def _settled_at(self, claim: Claim) -> datetime | None:
-        """When the pack's settle window after the last click is over; None when there was no click."""
+        """When the pack's settle window is over, after the last click or a restore; None when there was neither."""
         attempts = self.ledger.attempts(claim.claim_id)
-        clicks = [attempt.sent_at or attempt.armed_at for attempt in attempts if attempt.armed_at]
+        clicks = [moment for attempt in attempts if (moment := attempt.sent_at or attempt.armed_at)]
+        clicks += [claim.in_doubt_since] if claim.in_doubt_since else []
         history = load_pack(self.settings.selectors, claim.oem).form(claim.claim_type).history
         minutes = history.settle_minutes if history else _WITHOUT_HISTORY_MINUTES
-        return clicks[-1] + timedelta(minutes=minutes) if clicks and clicks[-1] else None
+        return max(clicks) + timedelta(minutes=minutes) if clicks else None
 
     def _reference(self, claim: Claim, text: str) -> Reference:
         form = load_pack(self.settings.selectors, claim.oem).form(claim.claim_type)

@@ -125,8 +125,11 @@ def partition_checks(rules: ClaimRules, start: date, verify: VerifyBundle) -> li
     def reference_captured(context: AssetCheckExecutionContext) -> AssetCheckResult:
         services, claims = claims_in(context)
         why_wait = services.why_wait(oem)
-        # What a window or a cut-off stopped the run before is in nobody's hands, and goes on by itself.
-        missing = [c for c in without_reference(claims) if not (why_wait and c.state is State.READY and not c.attempts)]
+        # What a window or a cut-off stopped the run before is in nobody's hands, and goes on by itself; so does what is
+        # looked up first, after a restore.
+        ready = [c for c in claims if c.state is State.READY]
+        wait = {c.claim_id for c in ready if c.in_doubt_since or (why_wait and not c.attempts)}
+        missing = [c for c in without_reference(claims) if c.claim_id not in wait]
         captured = sum(c.state in FILED for c in claims)
         result = AssetCheckResult(
             passed=not missing,

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from oem_submissions.desk.pages import ClaimPage, Proof, claim_page, shot_of
-from oem_submissions.desk.room import Room, outcome_in_words
+from oem_submissions.desk.room import Room, outcome_in_words, posting, see_other, text_field
 from oem_submissions.domain.evidence import bundle_key
+from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.records import Claim, KeptArtifact
+from oem_submissions.domain.states import WITHDRAWABLE
 from oem_submissions.ports import EvidenceErased, EvidenceMissing
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -28,6 +31,7 @@ _DONE = {
     "filed": "Your verdict is recorded: filed. The next run seals the evidence and tells the CRM.",
     "not-filed": "Your verdict is recorded: not filed. The claim is in the queue again.",
     "cannot-tell": "Your note is recorded. The claim still needs a verdict.",
+    "withdrawn": "It is withdrawn, and never filed. The next run tells the CRM.",
 }
 
 
@@ -53,6 +57,8 @@ class Claims(Room):
         """The room's addresses."""
         return [
             Route("/claims/{claim_id}", self.claim),
+            Route("/claims/{claim_id}/withdraw", self.ask_withdraw, methods=["GET"]),
+            posting("/claims/{claim_id}/withdraw", self.withdraw),
             Route("/claims/{claim_id}/shots/{attempt_id:int}/{name}", self.shot),
             Route("/e/{claim_id}/{digest}.zip", self.download),
             Route("/e/{claim_id}/{digest}", self.evidence),
@@ -63,6 +69,27 @@ class Claims(Room):
     def claim(self, request: Request) -> Response:
         """A claim's story and proof."""
         return self._shown(request, self.known_claim(request), None)
+
+    def ask_withdraw(self, request: Request) -> Response:
+        """What withdrawing means, and the form for it. Changes nothing."""
+        return self._ask_withdraw(request, self.known_claim(request), "")
+
+    def _ask_withdraw(self, request: Request, claim: Claim, refusal: str, status: int = 200) -> Response:
+        possible = claim.state in WITHDRAWABLE
+        return self.page(request, "withdraw.html.j2", status, claim=claim, possible=possible, refusal=refusal)
+
+    def withdraw(self, request: Request, form: FormData, name: str) -> Response:
+        """Take the claim back, as it was seen."""
+        claim, why = self.known_claim(request), text_field(form, "why")
+        if not why:
+            return self._ask_withdraw(request, claim, "Say why.", 422)
+        if text_field(form, "version") != str(claim.version):
+            return self._ask_withdraw(request, claim, "It was moved in the meantime. Nothing was changed.", 409)
+        try:
+            self.operating.withdraw(claim, name, why)
+        except StateConflict as refused:
+            return self._ask_withdraw(request, claim, str(refused), 409)
+        return see_other(f"/claims/{claim.claim_id}", done="withdrawn")
 
     def evidence(self, request: Request) -> Response:
         """The link that stands in the CRM: the claim's page, if the store really has the bundle."""

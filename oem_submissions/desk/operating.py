@@ -81,6 +81,10 @@ class Operating(Protocol):
         """Send a dead letter round again. Raises `StateConflict`."""
         ...
 
+    def withdraw(self, claim: Claim, by: str, why: str) -> Claim:
+        """Take it back before it is filed. Raises `StateConflict` when it may be, or a worker was faster."""
+        ...
+
     def gate_line(self, oem: str) -> GateLine:
         """Where the OEM's gate stands."""
         ...

@@ -29,7 +29,7 @@ STATE_WORDS: dict[State, tuple[str, str]] = {
     State.SYNCED: ("Filed", "The evidence is sealed, and the CRM holds the reference."),
     State.NEEDS_REVIEW: ("Needs a verdict", "A named person must decide what happened."),
     State.DEAD: ("Stopped", "It was not filed, and nothing tries again by itself."),
-    State.WITHDRAWN: ("Withdrawn", "It was taken back in the CRM before anything was filed."),
+    State.WITHDRAWN: ("Withdrawn", "A person took it back before anything was filed."),
 }
 
 _ARRIVED: dict[State, str] = {
@@ -46,7 +46,7 @@ _ARRIVED: dict[State, str] = {
     State.SYNCED: "CRM record written and read back",
     State.NEEDS_REVIEW: "Waiting for a person’s verdict",
     State.DEAD: "Stopped: nothing tries again by itself",
-    State.WITHDRAWN: "Withdrawn in the CRM",
+    State.WITHDRAWN: "Withdrawn",
 }
 
 DISPOSITION_WORDS: dict[Disposition, str] = {
@@ -76,6 +76,8 @@ _HAPPENED: dict[str, str] = {
     "disposition": "The OEM’s word on it",
     "decision_overdue": "The OEM’s decision is overdue",
     "crm_told_disposition": "CRM told of the OEM’s decision, and read back",
+    "doubted": "The ledger was restored: it may be filed already, and is looked up before it is filed",
+    "doubt_settled": "Looked up: it was not filed before the restore",
     "redriven": "Sent round again by an operator",
     "erased": "Personal data erased",
     "pruned": "Evidence given up, past its retention",

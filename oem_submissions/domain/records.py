@@ -81,6 +81,13 @@ class Claim:
     """When its personal data was erased: the payload's is replaced, and what was encrypted can't be read any more."""
     pruned_at: datetime | None = None
     """When its evidence was given up, past its retention: that the bundle is missing is no loss."""
+    in_doubt_since: datetime | None = None
+    """When the ledger was put back to an older time: it may have forgotten a filing. Absence proves nothing earlier."""
+
+    @property
+    def is_to_be_filed(self) -> bool:
+        """Whether it waits to be filed, and nothing else has to be known before."""
+        return self.state is State.READY and self.in_doubt_since is None
 
     @property
     def is_at_rest(self) -> bool:
@@ -183,6 +190,8 @@ class DueWork:
     """Those that wait to be filed."""
     first_due_on: date | None = None
     """Of those, the day on which the first came due."""
+    goes_on: bool = False
+    """Whether there is something to do besides filing: what is under way, a look-up, word to the CRM."""
     priority: int = 0
     """In Dagster's queue: more goes first."""
 
@@ -192,10 +201,23 @@ class HeldClaim:
     """A claim whose look-up in the portal's history is due."""
 
     claim: Claim
-    attempt: Attempt
-    """The last one that was armed."""
+    attempt: Attempt | None
+    """The last one that was armed; None when the ledger knows of none: it was restored, and may have forgotten one."""
     seconds: float
-    """Since its request left, or since it was armed; by the database's clock."""
+    """Since its request left, or since it was armed, or since the ledger was restored; by the database's clock."""
+
+
+@dataclass(frozen=True)
+class Restore:
+    """That an OEM's part of the ledger was put back to an older time, and whether that is over for new claims."""
+
+    at: datetime
+    oem: str
+    since: datetime
+    """What was filed after it, the ledger may have forgotten."""
+    is_over: bool
+    by: str
+    why: str
 
 
 @dataclass(frozen=True)

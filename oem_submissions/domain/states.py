@@ -23,13 +23,13 @@ class State(StrEnum):
     SYNCED = "SYNCED"  # CRM record written and read back
     NEEDS_REVIEW = "NEEDS_REVIEW"  # a named person must give a verdict
     DEAD = "DEAD"  # dead-lettered with a reason code
-    WITHDRAWN = "WITHDRAWN"  # taken back in the CRM before anything was filed
+    WITHDRAWN = "WITHDRAWN"  # taken back by a named person before anything was filed
 
 
 S = State
 
 MOVES: dict[State, frozenset[State]] = {
-    S.READY: frozenset({S.PREPARED, S.DEAD, S.WITHDRAWN}),
+    S.READY: frozenset({S.PREPARED, S.DEAD, S.WITHDRAWN, S.NEEDS_REVIEW}),  # to review: a look, after a restore
     S.PREPARED: frozenset({S.ARMED, S.READY, S.DEAD}),
     S.ARMED: frozenset({S.CONFIRMED, S.REJECTED, S.OUTCOME_UNKNOWN, S.AWAITING_REFERENCE}),
     S.REJECTED: frozenset(),
@@ -41,12 +41,14 @@ MOVES: dict[State, frozenset[State]] = {
     S.SEALED: frozenset({S.SYNCED}),
     S.SYNCED: frozenset(),
     S.NEEDS_REVIEW: frozenset({S.CONFIRMED, S.PROVEN_ABSENT}),
-    S.DEAD: frozenset({S.READY, S.RECONCILING}),
+    S.DEAD: frozenset({S.READY, S.RECONCILING, S.WITHDRAWN}),
     S.WITHDRAWN: frozenset(),
 }
 
 BEFORE_CLICK = frozenset({S.READY, S.PREPARED})
 """In these states nothing was filed, provably: no durable `ARMED` exists since the claim was last `READY`."""
+WITHDRAWABLE = frozenset({S.READY, S.DEAD})
+"""In these states a person may take a claim back, unless it may be filed all the same."""
 UNDER_WAY = frozenset({S.READY, S.PREPARED, S.ARMED})
 """In these states an attempt may be open: begun, and not ended."""
 FILED = frozenset({S.CONFIRMED, S.SEALED, S.SYNCED})

@@ -186,7 +186,7 @@ class _Comparison:
             return Finding(Kind.DIFFERENT, text, *place)
         if claim.state in HELD or claim.state is State.ARMED:
             return None  # it is being looked up; what that finds is the look's to say
-        advice = "Withdraw it in the CRM if somebody keyed it in by hand; else tell the engineers."
+        advice = "Withdraw it (`oem-submissions withdraw`) if somebody keyed it in by hand; else tell the engineers."
         return Finding(Kind.LOST, f"{what}, which is {claim.state} in the ledger. {advice}", *place)
 
     def _orphan(self, filing: ListedFiling) -> Finding | None:

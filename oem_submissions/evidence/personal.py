@@ -34,11 +34,16 @@ class PersonalStore:
         if claim_id is None:
             self.bare.put(key, data)
             return
+        sealed = _SEALED + AESSIV(self._data_key(claim_id)).encrypt(data, [key.encode()])
         try:
-            self.bare.put(key, _SEALED + AESSIV(self._data_key(claim_id)).encrypt(data, [key.encode()]))
+            self.bare.put(key, sealed)
         except EvidenceConflict:
-            if self.bare.get(key) != data:  # kept in the clear, by a version before this one
+            if self.bare.get(key) == data:  # kept in the clear, by a version before this one
+                return
+            if not (key.startswith("attachments/") and self._is_unreadable(key)):
                 raise
+            self.bare.delete(key)  # its key was lost with a ledger that was put back; the CRM has the file still
+            self.bare.put(key, sealed)
 
     def get(self, key: str) -> bytes:
         """As the store below; also raises `EvidenceErased`. Attachments that were kept in the clear are read too."""
@@ -59,6 +64,13 @@ class PersonalStore:
             return AESSIV(self._master.unwrap(claim_id, wrapped)).decrypt(data[len(_SEALED) :], [key.encode()])
         except InvalidTag as error:
             raise EvidenceUnavailable(f"{key} was changed after it was encrypted, or is another claim's.") from error
+
+    def _is_unreadable(self, key: str) -> bool:
+        try:
+            self.get(key)
+        except EvidenceUnavailable as error:
+            return isinstance(error.__cause__, InvalidTag)
+        return False
 
     def keys(self, prefix: str) -> list[str]:
         """As the store below."""

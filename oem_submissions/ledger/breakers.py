@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, null, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from oem_submissions.domain.breaker import Breaker, Ending, Note, Position
@@ -94,7 +94,8 @@ def note(
         )
     )
     if what is Note.HALF_OPENED and dealer is not None:
-        held = (claims.c.oem == oem, claims.c.dealer == dealer, claims.c.state.in_(sorted(LOOKED_UP)))
+        looked_up = or_(claims.c.state.in_(sorted(LOOKED_UP)), claims.c.in_doubt_since.is_not(None))
+        held = (claims.c.oem == oem, claims.c.dealer == dealer, looked_up)
         connection.execute(update(claims).where(*held).values(look_again_at=null()))
 
 

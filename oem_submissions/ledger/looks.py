@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT
@@ -18,12 +18,12 @@ from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.looking import seconds_until_next_look
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease
+from oem_submissions.domain.records import Attempt, Claim, KeptArtifact, Lease, Pins
 from oem_submissions.domain.states import State
 from oem_submissions.ledger import leases as lease_sql
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.moves import compare_and_set, database_now, has_artifacts, move
-from oem_submissions.ledger.reading import claim_of
+from oem_submissions.ledger.reading import attempt_of, claim_of
 from oem_submissions.ledger.tables import artifacts, attempts, claims
 
 _TEXT = 2000
@@ -31,12 +31,13 @@ _DONE: dict[str, Any] = {"look_again_at": None}
 
 
 def begin(connection: Connection, claim: Claim, lease: Lease) -> Claim:
-    """Count the look; `OUTCOME_UNKNOWN` → `RECONCILING`, while `AWAITING_REFERENCE` stays."""
+    """Count the look; `OUTCOME_UNKNOWN` → `RECONCILING`, while `AWAITING_REFERENCE`, and `READY` in doubt, stay."""
     now, values, live = database_now(connection), {"looks": claim.looks + 1}, lease_sql.is_live(lease)
     details = {"look": claim.looks + 1}
     if claim.state is State.OUTCOME_UNKNOWN:
         return move(connection, claim, State.RECONCILING, now, lease, values, details, live)
-    if claim.state is not State.AWAITING_REFERENCE:
+    in_doubt = claim.state is State.READY and claim.in_doubt_since is not None
+    if claim.state is not State.AWAITING_REFERENCE and not in_doubt:
         raise StateConflict(f"Claim {claim.claim_id} is {claim.state}: it is not looked up.")
     begun = compare_and_set(connection, claim, {**values, "run_id": lease.run_id}, now, live)
     append_event(connection, claim.claim_id, now, lease.worker, "look_begun", None, None, details, lease)
@@ -67,12 +68,29 @@ def end(
     return ended
 
 
+def stand_in(connection: Connection, claim: Claim, lease: Lease, pins: Pins) -> Attempt:
+    """A row of `attempts` that is none: it has ended before it began, as nothing, and no list of attempts shows it."""
+    now = database_now(connection)
+    values = {
+        "claim_id": claim.claim_id, "number": 0, "run_id": lease.run_id, "worker": lease.worker,
+        "fencing_token": lease.fencing_token, "started_at": now, "ended_at": now, **asdict(pins),
+    }  # fmt: skip
+    connection.execute(upsert(attempts).values(values).on_conflict_do_nothing())
+    mine = select(attempts).where(attempts.c.claim_id == claim.claim_id, attempts.c.number == 0)
+    return attempt_of(connection.execute(mine).one())
+
+
 def absent(connection: Connection, claim: Claim, lease: Lease, text: str, kept: Sequence[KeptArtifact]) -> Claim:
     """`RECONCILING` → `PROVEN_ABSENT` → `READY`, the second time → `NEEDS_REVIEW`: one transaction, no rest between."""
     now = database_now(connection)
     keep(connection, kept, now, lease)
     values = {**_DONE, "reason_text": text[:_TEXT]}
     details = {"look": claim.looks, "text": text[:_TEXT]}
+    if claim.state is State.READY:
+        sure = {"in_doubt_since": None, "look_again_at": None, "looks": 0, "reason": None, "reason_text": None}
+        found = compare_and_set(connection, claim, sure, now, lease_sql.is_newest(lease))
+        append_event(connection, claim.claim_id, now, lease.worker, "doubt_settled", None, None, details, lease)
+        return found
     gone = move(connection, claim, State.PROVEN_ABSENT, now, lease, values, details, lease_sql.is_newest(lease))
     if claim.absences:
         twice = f"Absent for the second time: it was filed again after the first, and is not there again. {text}"
@@ -82,7 +100,8 @@ def absent(connection: Connection, claim: Claim, lease: Lease, text: str, kept: 
 
 
 def _returned(connection: Connection, claim: Claim, now: datetime, by: Lease | str, details: dict[str, Any]) -> Claim:
-    values = {"absences": claim.absences + 1, "attempts": 0, "looks": 0, "reason": None, "reason_text": None}
+    values: dict[str, Any] = {"absences": claim.absences + 1, "attempts": 0, "looks": 0, "in_doubt_since": None}
+    values |= {"reason": None, "reason_text": None}
     return move(connection, claim, State.READY, now, by, values, {**details, "absences": claim.absences + 1})
 
 
@@ -106,6 +125,7 @@ def confirm(
         "confirmed_at": now,
         "reason": None,
         "reason_text": None,
+        "in_doubt_since": None,
     }
     guards = [has_artifacts(attempt, PRE_SUBMIT, POST_CONFIRM)]
     guards += [lease_sql.is_newest(by)] if isinstance(by, Lease) else []

@@ -7,15 +7,46 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Engine, delete, func, or_, select, text, union
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    Table,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    text,
+    union,
+)
 
 from oem_submissions.domain.states import AT_REST, State
 from oem_submissions.ledger.keeping import held_claims_query
-from oem_submissions.ledger.tables import PRUNED, alerts, attempts, claims, releases, runs
+from oem_submissions.ledger.tables import (
+    PRUNED,
+    alerts,
+    attempts,
+    claims,
+    history_reads,
+    leases,
+    releases,
+    runs,
+    sweep_findings,
+    sweeps,
+    worker_beats,
+)
 
 _STREAK = 50
 """So many of a release's last runs are looked at by its gate."""
+_NEEDED: dict[str, ColumnElement[bool]] = {
+    "sweeps": exists().where(sweep_findings.c.sweep_id == sweeps.c.sweep_id),
+    "history_reads": exists().where(sweeps.c.read_id == history_reads.c.read_id),
+}
+"""What a sweep found stays, and the read that it was found in. Of the tables in `PRUNED`: sweeps go before reads."""
 _OPEN = sorted(set(State) - AT_REST)
 
 
@@ -29,15 +60,27 @@ class PruningBook:
 
         The database itself refuses to let go of anything that is not 30 days old.
         """
+        long_ago = func.clock_timestamp() - timedelta(days=days)
         gone = 0
         for table in PRUNED:
-            key = next(iter(table.primary_key))
-            oldest = select(key, table.c.at).order_by(key).limit(limit).subquery()
-            old = select(oldest.c[key.name]).where(oldest.c.at < func.clock_timestamp() - timedelta(days=days))
-            with self._engine.begin() as connection:
-                connection.execute(text("SET LOCAL oem_submissions.pruning = 'on'"))
-                gone += connection.execute(delete(table).where(key.in_(old))).rowcount
-        return gone
+            gone += self._prune(table, table.c.at, long_ago, limit, _NEEDED.get(table.name, false()))
+        # The newest of an account stays: what an older lease writes is refused by it.
+        newer = leases.alias()
+        mine = (newer.c.oem == leases.c.oem, newer.c.dealer == leases.c.dealer)
+        newest = ~exists().where(*mine, newer.c.fencing_token > leases.c.fencing_token)
+        gone += self._prune(leases, leases.c.released_at, long_ago, limit, newest)
+        return gone + self._prune(worker_beats, worker_beats.c.at, long_ago, limit, false())
+
+    def _prune(
+        self, table: Table, moment: Column[Any], before: ColumnElement[Any], limit: int, needed: ColumnElement[bool]
+    ) -> int:
+        """Of the oldest ones that nobody needs: looked at in the order of their numbers, not for their age."""
+        key = next(iter(table.primary_key))
+        oldest = select(key, moment.label("moment")).where(~needed).order_by(key).limit(limit).subquery()
+        old = select(oldest.c[key.name]).where(oldest.c.moment < before)
+        with self._engine.begin() as connection:
+            connection.execute(text("SET LOCAL oem_submissions.pruning = 'on'"))
+            return connection.execute(delete(table).where(key.in_(old))).rowcount
 
     def runs_in_use(self, run_ids: Collection[str]) -> set[str]:
         """Of these runs, those that belong to an open or held claim, an open alert, or the last runs of a release."""

@@ -45,8 +45,9 @@ from oem_submissions.ledger.tables import (
 
 _UNDER_WAY = (State.PREPARED, State.ARMED, State.RECONCILING, State.CONFIRMED, State.SEALED)
 _LOST = (ReasonCode.WORKER_LOST_PRE_INTENT, ReasonCode.WORKER_LOST_POST_INTENT)
+_IN_DOUBT = claims.c.in_doubt_since.is_not(None)
 _LOOK_DUE = and_(
-    claims.c.state.in_(sorted(LOOKED_UP)),
+    or_(claims.c.state.in_(sorted(LOOKED_UP)), and_(claims.c.state == State.READY, _IN_DOUBT)),
     or_(claims.c.look_again_at.is_(None), claims.c.look_again_at <= func.clock_timestamp()),
 )
 _UNTOLD = literal_column(f"({UNTOLD})", Boolean)
@@ -97,33 +98,43 @@ class LedgerReader:
         """Claims whose end, or hold, the CRM does not know of yet: one OEM's, or all."""
         return self._many_claims(_UNTOLD, *([claims.c.oem == oem] if oem else []))
 
-    def due_work(
-        self, oem: str, dealers: Sequence[str] = (), period: str | None = None, *, filing: bool = True
-    ) -> list[DueWork]:
+    def due_work(self, oem: str, dealers: Sequence[str] = (), period: str | None = None) -> list[DueWork]:
         """What the queue should hold: partitions with a claim that a worker has to move or look up, or the CRM hear of.
 
-        A held claim whose next look is later is no work: nobody can do anything with it yet. Nor is a claim that waits
-        to be filed, while nothing is to be filed.
+        A held claim whose next look is later is no work: nobody can do anything with it yet.
         """
-        query = due_work_query(oem, dealers, period, filing)
         with self._engine.connect() as connection:
-            rows = connection.execute(query)
-            return [
-                DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on) for r in rows
-            ]
+            rows = connection.execute(due_work_query(oem, dealers, period)).all()
+        return [
+            DueWork(oem, r.dealer, r.period, r.claims, r.oldest, r.untried, r.ready, r.first_due_on, r.goes_on)
+            for r in rows
+        ]
 
     def due_looks(self, oem: str, dealer: str, period: str) -> list[HeldClaim]:
-        """A partition's held claims whose look-up is due, the longest held first, by the database's clock."""
-        since = func.coalesce(attempts.c.sent_at, attempts.c.armed_at)
+        """A partition's claims whose look-up is due: those held, the longest first, and those in doubt.
+
+        By the database's clock. How long one in doubt is held counts from the restore: what was forgotten is no older.
+        """
+        since = func.greatest(func.coalesce(attempts.c.sent_at, attempts.c.armed_at), claims.c.in_doubt_since)
+        clicked = and_(
+            attempts.c.claim_id == claims.c.claim_id, attempts.c.armed_at.is_not(None), claims.c.state != State.READY
+        )
         query = (
-            select(attempts, func.extract("epoch", func.clock_timestamp() - since).label("seconds"))
-            .join(claims, attempts.c.claim_id == claims.c.claim_id)
+            select(
+                claims.c.claim_id.label("held"),
+                attempts,
+                func.extract("epoch", func.clock_timestamp() - since).label("seconds"),
+            )
+            .select_from(claims.outerjoin(attempts, clicked))
             .where(claims.c.oem == oem, claims.c.dealer == dealer, claims.c.period == period, _LOOK_DUE)
-            .where(attempts.c.armed_at.is_not(None))
+            .where(or_(attempts.c.attempt_id.is_not(None), claims.c.state == State.READY))
             .order_by(attempts.c.number)
         )
+        last: dict[str, tuple[Attempt | None, float]] = {}
         with self._engine.connect() as connection:
-            last = {row.claim_id: (attempt_of(row), float(row.seconds)) for row in connection.execute(query)}
+            for row in connection.execute(query):
+                attempt = attempt_of(row) if row.attempt_id is not None else None
+                last[row.held] = (attempt, float(row.seconds))
         found = {claim.claim_id: claim for claim in self._many_claims(claims.c.claim_id.in_(last))}
         held = [HeldClaim(found[claim_id], *of_claim) for claim_id, of_claim in last.items()]
         return sorted(held, key=lambda item: -item.seconds)
@@ -188,7 +199,9 @@ class LedgerReader:
         """A claim's attempts, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                select(attempts).where(attempts.c.claim_id == claim_id).order_by(attempts.c.number)
+                select(attempts)
+                .where(attempts.c.claim_id == claim_id, attempts.c.number > 0)
+                .order_by(attempts.c.number)
             )
             return [attempt_of(row) for row in rows]
 
@@ -354,16 +367,17 @@ def attempt_of(row: Row[Any]) -> Attempt:
 
 
 def event_of(row: Row[Any]) -> Event:
-    """The row as a record."""
-    states = {name: State(getattr(row, name)) if getattr(row, name) else None for name in ("from_state", "to_state")}
-    return Event(**{**row._mapping, **states})
+    """The row of the whole table, whose columns stand in the record's order, as a record."""
+    values: tuple[Any, ...] = tuple(row)
+    states = (State(state) if state else None for state in values[5:7])
+    return Event(*values[:5], *states, *values[7:])
 
 
-def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing: bool) -> Select[Any]:
+def due_work_query(oem: str, dealers: Sequence[str], period: str | None) -> Select[Any]:
     """From three indexes: claims in the states that are not ends, those that the CRM must hear of, due looks."""
-    moving = (State.READY, *_UNDER_WAY) if filing else _UNDER_WAY
-    where = [claims.c.oem == oem, or_(claims.c.state.in_(moving), _UNTOLD, _LOOK_DUE)]
-    where += [claims.c.due_on <= func.current_date()]
+    waits = and_(claims.c.state == State.READY, ~_IN_DOUBT)
+    goes_on = or_(claims.c.state.in_(_UNDER_WAY), _UNTOLD, _LOOK_DUE)
+    where = [claims.c.oem == oem, or_(waits, goes_on), claims.c.due_on <= func.current_date()]
     where += [claims.c.dealer.in_(dealers)] if dealers else []
     where += [claims.c.period == period] if period else []
     return (
@@ -372,9 +386,10 @@ def due_work_query(oem: str, dealers: Sequence[str], period: str | None, filing:
             claims.c.period,
             func.count().label("claims"),
             func.min(claims.c.created_at).label("oldest"),
-            func.count().filter(claims.c.state == State.READY, claims.c.attempts == 0).label("untried"),
-            func.min(claims.c.due_on).filter(claims.c.state == State.READY).label("first_due_on"),
-            func.count().filter(claims.c.state == State.READY).label("ready"),
+            func.count().filter(waits, claims.c.attempts == 0).label("untried"),
+            func.min(claims.c.due_on).filter(waits).label("first_due_on"),
+            func.count().filter(waits).label("ready"),
+            func.bool_or(goes_on).label("goes_on"),
         )
         .where(*where)
         .group_by(claims.c.dealer, claims.c.period)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, select
+from sqlalchemy import ARRAY, Connection, Engine, Text, and_, any_, func, insert, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from oem_submissions.domain.breaker import Ending
@@ -233,13 +233,15 @@ def _claims_in(connection: Connection, run_ids: Collection[str]) -> dict[str, li
         )
         .join(claims, claims.c.claim_id == attempts.c.claim_id)
         .outerjoin(expected_rejections, expected_rejections.c.claim_id == claims.c.claim_id)
-        .where(attempts.c.run_id.in_(run_ids))
+        .where(attempts.c.run_id.in_(run_ids), attempts.c.number > 0)
         .order_by(attempts.c.attempt_id)
     )  # fmt: skip
     rows = connection.execute(query).all()
     chains: dict[str, list[Event]] = defaultdict(list)
-    of_these = events.c.claim_id.in_({row.claim_id for row in rows})
-    for event in connection.execute(select(events).where(of_these).order_by(events.c.claim_id, events.c.sequence)):
+    # One parameter: hundreds of them cost a lot by themselves.
+    ids = literal(sorted({row.claim_id for row in rows}), ARRAY(Text))
+    of_these = select(events).where(events.c.claim_id == any_(ids)).order_by(events.c.claim_id, events.c.sequence)
+    for event in connection.execute(of_these).all():
         chains[event.claim_id].append(event_of(event))
     found: dict[str, dict[str, ClaimInRun]] = defaultdict(dict)
     for row in rows:

@@ -62,6 +62,7 @@ from oem_submissions.ledger.probes import ProbeBook
 from oem_submissions.ledger.pruning import PruningBook
 from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
+from oem_submissions.ledger.restores import RestoreBook, doubt_of_new
 from oem_submissions.ledger.scheduler import SchedulerBook
 from oem_submissions.ledger.tables import (
     attempts,
@@ -104,6 +105,7 @@ class Ledger(
     LedgerReader,
     HistoryBook,
     PruningBook,
+    RestoreBook,
     ReleaseBook,
     ProbeBook,
     EvidenceLogBook,
@@ -158,6 +160,7 @@ class Ledger(
                     version=1,
                     created_at=now,
                     updated_at=now,
+                    in_doubt_since=doubt_of_new(new.oem, now),
                     **_intake_values(new),
                 )
                 .returning(*claims.c)
@@ -262,11 +265,13 @@ class Ledger(
     # --- attempts -------------------------------------------------------------------------------------------------
 
     def start_attempt(self, claim: Claim, lease: Lease, pins: Pins) -> tuple[Claim, Attempt]:
-        """Begin one go at a `READY` claim."""
+        """Begin one go at a `READY` claim, but none that is in doubt."""
         with self._engine.begin() as connection:
             now = database_now(connection)
             if claim.state is not State.READY:
                 raise StateConflict(f"Claim {claim.claim_id} is {claim.state}, not READY: it is not attempted.")
+            if claim.in_doubt_since is not None:
+                raise StateConflict(f"Claim {claim.claim_id} may be filed already, before the ledger was restored.")
             values = {"attempts": claim.attempts + 1, "run_id": lease.run_id}
             started = compare_and_set(connection, claim, values, now, lease_sql.is_live(lease))
             number = select(func.coalesce(func.max(attempts.c.number), 0) + 1).where(
@@ -380,6 +385,7 @@ class Ledger(
                     "confirmed_at": now,
                     "reason": None,
                     "reason_text": None,
+                    "in_doubt_since": None,
                 }
                 guards = (lease_sql.is_newest(lease), has_artifacts(attempt, PRE_SUBMIT, POST_CONFIRM))
                 details = {"reference": reference.value, "kind": reference.kind}
@@ -436,7 +442,10 @@ class Ledger(
     # --- held claims ----------------------------------------------------------------------------------------------
 
     def begin_look(self, claim: Claim, lease: Lease) -> Claim:
-        """Begin a look into the portal's history: `OUTCOME_UNKNOWN` → `RECONCILING`; `AWAITING_REFERENCE` stays."""
+        """Begin a look into the portal's history: `OUTCOME_UNKNOWN` → `RECONCILING`.
+
+        `AWAITING_REFERENCE` stays, and so does `READY`, which is looked up when it is in doubt.
+        """
         with self._engine.begin() as connection:
             return looks.begin(connection, claim, lease)
 
@@ -454,8 +463,16 @@ class Ledger(
         with self._engine.begin() as connection:
             return looks.end(connection, claim, lease, to, reason, text, kept, again_seconds)
 
+    def stand_in(self, claim: Claim, lease: Lease, pins: Pins) -> Attempt:
+        """What the pictures of looks belong to while a claim in doubt has no attempt that was armed: number 0."""
+        with self._engine.begin() as connection:
+            return looks.stand_in(connection, claim, lease, pins)
+
     def absent(self, claim: Claim, lease: Lease, text: str, kept: Sequence[KeptArtifact]) -> Claim:
-        """It was never filed: `READY` once in its life; the second time `NEEDS_REVIEW`."""
+        """It was never filed: `READY` once in its life; the second time `NEEDS_REVIEW`.
+
+        A `READY` claim in doubt is in doubt no more.
+        """
         with self._engine.begin() as connection:
             return looks.absent(connection, claim, lease, text, kept)
 
@@ -580,6 +597,21 @@ class Ledger(
             details = {"reason": claim.reason}
             append_event(connection, claim.claim_id, now, by, "redriven", claim.state, redriven.state, details)
             return redriven
+
+    def withdraw(self, claim: Claim, by: str, why: str) -> Claim:
+        """`READY`, or `DEAD` before the click, → `WITHDRAWN`, by a named person; its natural key stays taken.
+
+        Raises `StateConflict` when it is or may be filed, or a worker was faster.
+        """
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            if claim.in_doubt_since is not None or is_past_the_click(connection, claim):
+                raise StateConflict(
+                    f"Claim {claim.claim_id} may be filed: it is looked up, or redriven to be looked up, and not"
+                    " withdrawn before."
+                )
+            values = {"reason": None, "reason_text": f"Withdrawn by {by}: {why}"[:2000]}
+            return move(connection, claim, State.WITHDRAWN, now, by, values, {"why": why})
 
     def _fence(self, connection: Connection, lease: Lease) -> None:
         if not connection.execute(select(lease_sql.is_newest(lease))).scalar_one():

@@ -89,8 +89,10 @@ claims = Table(
     Column("pruned_at", _Moment),
     # Whether the portal is asked what became of it, once it is filed. A trigger keeps it beside `dispositions`.
     Column("polled", Boolean, nullable=False, server_default="true"),
+    # Not filed before it was looked up: the ledger was put back to an older time.
+    Column("in_doubt_since", _Moment),
     UniqueConstraint("oem", "crm_record_id"),
-    CheckConstraint("state = 'DEAD' OR natural_key IS NOT NULL", name="identified"),
+    CheckConstraint("state IN ('DEAD', 'WITHDRAWN') OR natural_key IS NOT NULL", name="identified"),
     CheckConstraint("state NOT IN ('CONFIRMED', 'SEALED', 'SYNCED') OR reference IS NOT NULL", name="referenced"),
     CheckConstraint("state NOT IN ('SEALED', 'SYNCED') OR bundle_digest IS NOT NULL", name="evidenced"),
     Index("ix_claims_partition", "oem", "dealer", "period"),
@@ -102,6 +104,8 @@ claims = Table(
     Index("ix_claims_untold", "oem", postgresql_where=text(UNTOLD)),
     # Filed claims that the OEM has not decided of: few among all that were ever filed.
     Index("ix_claims_polled", "oem", "dealer", postgresql_where=text(POLLED_CLAIM)),
+    # Claims that a restored ledger may know too little of: none, as a rule.
+    Index("ix_claims_in_doubt", "oem", postgresql_where=text("in_doubt_since IS NOT NULL")),
     # One reference belongs to one claim of an OEM.
     Index("uq_claims_oem_reference", "oem", "reference", unique=True, postgresql_where=text("reference IS NOT NULL")),
 )
@@ -119,6 +123,7 @@ attempts = Table(
     metadata,
     Column("attempt_id", BigInteger, Identity(always=True), primary_key=True),
     Column("claim_id", Text, ForeignKey("claims.claim_id"), nullable=False),
+    # From 1. 0: no attempt, but what looks leave behind before the first one, after a restore.
     Column("number", Integer, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("worker", Text, nullable=False),
@@ -638,7 +643,22 @@ desk_log = Table(
 )
 """Append-only: who did what at the desk, or was not let."""
 
+restores = Table(
+    "restores",
+    metadata,
+    Column("entry", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _Moment, nullable=False),
+    Column("oem", Text, nullable=False),
+    Column("since", _Moment, nullable=False),
+    Column("is_over", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_restores_oem_entry", "oem", "entry"),
+)
+"""Append-only: the ledger was put back to an older time. An OEM's last entry says whether new claims are in doubt."""
+
 APPEND_ONLY = (
+    restores,
     desk_log,
     alert_transitions,
     alert_deliveries,
@@ -663,5 +683,5 @@ APPEND_ONLY = (
     evidence_stamps,
     legal_holds,
 )
-PRUNED = (lease_log, ticks, enqueue_requests)
+PRUNED = (lease_log, ticks, enqueue_requests, probes, sweeps, history_reads)
 """Of these, what is old may be deleted, by `pruning` alone: a second trigger refuses the rest, whoever asks."""

@@ -25,7 +25,9 @@ from oem_submissions.ports import (
     CrmFile,
     CrmFileRefused,
     CrmRecord,
+    EvidenceConflict,
     EvidenceErased,
+    EvidenceLocked,
     EvidenceStore,
     Ledger,
 )
@@ -190,7 +192,10 @@ def _fetch(
     if not data.startswith(_MAGIC[file.media_type]):
         raise refuse(f"is not what it says, {file.media_type}")
     digest = sha256_hex(data)
-    evidence.put(attachment_key(claim_id(record.oem, record.record_id), digest), data)
+    try:
+        evidence.put(attachment_key(claim_id(record.oem, record.record_id), digest), data)
+    except (EvidenceConflict, EvidenceLocked) as error:
+        raise refuse(f"could not be kept: {error}") from error
     return {
         "file_id": file.file_id,
         "name": file.name,

@@ -48,7 +48,6 @@ def work_to_enqueue(
     """
     found = [work for work in ledger.due_work(oem, dealers, period) if (work.dealer, work.period) not in under_way]
     all_due = _by_deadline(found, cadence, ledger) if cadence is not None else found
-    going_on = {(work.dealer, work.period) for work in ledger.due_work(oem, dealers, period, filing=False)}
     pilots = set(ledger.pilots(oem))
     turn_taken = any(dealer in pilots for dealer, _ in under_way)
     breaker = ledger.breaker(oem)
@@ -56,19 +55,18 @@ def work_to_enqueue(
     due = []
     for work in all_due:
         admission = admit(releases, pilot=work.dealer in pilots, turn_taken=turn_taken)
-        goes_on = (work.dealer, work.period) in going_on
         begins = admission.release is not None and may_begin > 0
         if (
             begins
             and cadence is not None
-            and not goes_on
+            and not work.goes_on
             and (why := why_wait(ledger, cadence, admission.release, work.ready))
         ):
             _log.info("%s/%s, %s waits. %s", oem, work.dealer, work.period, why)
             begins = False
-        if goes_on or begins:
+        if work.goes_on or begins:
             turn_taken |= admission.release is not None and admission.release.is_verifying
-            may_begin -= not goes_on
+            may_begin -= not work.goes_on
             due.append(work)
     return due
 

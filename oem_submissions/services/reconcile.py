@@ -126,6 +126,8 @@ def _confirm(
     holding: Holding,
 ) -> Claim:
     claim, attempt, ledger = item.claim, item.attempt, work.ledger
+    if attempt is None:
+        return _review(claim, ReasonCode.POST_EVIDENCE_MISSING, _forgotten(claim, reference, work), kept, holding)
     history = next(artifact for artifact in look.artifacts if artifact.name == HISTORY)
     how = {"found": "in the portal's history", "look": claim.looks, "url": look.url}
     pieces = late_pieces(claim, attempt, history, reference, how, ledger)
@@ -137,6 +139,13 @@ def _confirm(
         )
     except ReferenceTaken as taken:
         return _review(claim, ReasonCode.REFERENCE_SUSPECT, str(taken), kept, holding)
+
+
+def _forgotten(claim: Claim, reference: Reference, work: Work) -> str:
+    """It was filed after the backup: nothing files it again, and nothing says more than is known."""
+    bundles = work.evidence.keys(f"bundles/{claim.claim_id}/")
+    proof = f"its evidence is {bundles[-1]}" if bundles else "its evidence was not sealed"
+    return f"The portal lists it as {reference.value}: filed, and forgotten when the ledger was restored; {proof}."
 
 
 def _review(claim: Claim, reason: ReasonCode, text: str, kept: Sequence[KeptArtifact], holding: Holding) -> Claim:
@@ -167,6 +176,8 @@ def _again(
         text = f"Looked up {claim.looks} times in {item.seconds / 3600:.0f} hours without a result. Last: {text}"
         return _review(claim, failure.reason if failure else ReasonCode.OUTCOME_UNKNOWN, text, kept, holding)
     reason = claim.reason or ReasonCode.OUTCOME_UNKNOWN
+    if claim.state is State.READY:  # in doubt
+        return ledger.end_look(claim, lease, claim.state, reason, text, kept, again_seconds=pause)
     return ledger.end_look(claim, lease, State.OUTCOME_UNKNOWN, reason, text, kept, again_seconds=pause)
 
 
@@ -231,7 +242,8 @@ def _keep_pictures(look: LookUp, item: HeldClaim, work: Work) -> list[KeptArtifa
 
 def _durable(artifacts: Sequence[Artifact], item: HeldClaim, work: Work) -> list[KeptArtifact]:
     """Under keys of this look's own: one that died after storing left other bytes under its. Raises `StepFailed`."""
-    claim, attempt = item.claim, item.attempt
+    claim = item.claim
+    attempt = item.attempt or work.ledger.stand_in(claim, work.lease, work.portal.pins)
     folder = f"{claim.version:04d}"
     kept = []
     for artifact in without_leaks(artifacts, claim, work):

@@ -69,6 +69,9 @@ def require_possible(claim: Claim, said: Said, ledger: Ledger) -> None:
     if said.verdict is Verdict.FILED:
         if said.reference is None:
             raise VerdictRefused("The verdict 'filed' needs the portal's reference.")
+        if not _is_clicked(claim, ledger):
+            text = f"Claim {claim.claim_id} was filed before the ledger was restored, which has no proof of it any more"
+            raise VerdictRefused(f"{text}: say what you know with the verdict 'cannot-tell'.")
         if PRE_SUBMIT not in _shots(claim, ledger):
             text = f"The picture before the click of claim {claim.claim_id} is missing: it can't be proven."
             raise VerdictRefused(text)
@@ -80,7 +83,13 @@ def require_possible(claim: Claim, said: Said, ledger: Ledger) -> None:
 
 def needs_picture(claim: Claim, ledger: Ledger) -> bool:
     """Whether `filed` can be proven only with a picture that the person brings: there is none of the answer."""
-    return POST_CONFIRM not in _shots(claim, ledger)
+    return _is_clicked(claim, ledger) and POST_CONFIRM not in _shots(claim, ledger)
+
+
+def _is_clicked(claim: Claim, ledger: Ledger) -> bool:
+    """Whether the ledger knows of the click that is in question: after a restore it may have forgotten it."""
+    last = [e.to_state for e in ledger.events(claim.claim_id) if e.to_state in (State.ARMED, State.PROVEN_ABSENT)]
+    return last[-1:] == [State.ARMED]
 
 
 def _clicked(claim: Claim, ledger: Ledger) -> Attempt:

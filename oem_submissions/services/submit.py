@@ -168,7 +168,7 @@ def submit_partition(
 
 def _ready(partition: Partition, ledger: Ledger) -> list[Claim]:
     claims = ledger.claims(partition.oem, partition.dealer, partition.period)
-    return [claim for claim in claims if claim.state is State.READY]
+    return [claim for claim in claims if claim.is_to_be_filed]
 
 
 def _submit_all(ready: list[Claim], work: Work) -> None:

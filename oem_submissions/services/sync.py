@@ -47,7 +47,8 @@ def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm
     """Write, read back, note. What was moved meanwhile is told anew: what we wrote may have covered something newer."""
     for go in range(_GOES):
         outcome = outcome_for(claim, desk_url, ledger.standing(claim.claim_id))
-        if (problem := write_and_read_back(claim, outcome, crm)) is not None:
+        problem = write_and_read_back(claim, outcome, crm)
+        if problem is not None and not went_with_its_record(claim, crm):
             return problem
         try:
             ledger.synced(claim, run_id, actor)
@@ -62,6 +63,16 @@ def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm
         else:
             break
     return None
+
+
+def went_with_its_record(claim: Claim, crm: Crm) -> bool:
+    """Whether there is nobody to tell any more: it was withdrawn, and the CRM says that it has no such record."""
+    if claim.state is not State.WITHDRAWN:
+        return False
+    try:
+        return claim.crm_record_id not in crm.records((claim.crm_record_id,))
+    except CrmUnavailable:
+        return False
 
 
 def write_and_read_back(claim: Claim, outcome: CrmOutcome, crm: Crm) -> str | None:

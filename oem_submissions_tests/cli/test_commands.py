@@ -22,6 +22,7 @@ from oem_submissions.domain.dispositions import Disposition, Seen
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import AlertKind, Pins
+from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.services.health import resolve_losses
@@ -376,3 +377,45 @@ def test_a_pilot_is_yes_or_no_and_anything_else_imports_nothing(
     assert command("dealers", "import", str(file)).code == 0
     listed = command("dealers", "list", "--json").document["dealers"]
     assert [(row["dealer"], row["pilot"]) for row in listed] == [("10234", True), ("10871", False)]
+
+
+def test_a_restored_ledger_is_held_and_said_to_be_over(command: Callable[..., Ended], ledger: Ledger) -> None:
+    ledger.add_claim(new_claim())
+    words = ("restored", "hold", "--by", "Ana", "--why", "the disk was lost")
+    for wrong, why in (
+        ("yesterday", "is no time"),
+        ("2026-11-26T02:10", "time zone"),
+        ("9999-01-01T00:00Z", "not come"),
+    ):
+        refused = command(*words, "--since", wrong)
+        assert refused.code == 2
+        assert why in " ".join(refused.err.split())
+    held = command(*words, "--since", "2026-11-10T02:10:00+01:00", "--json").document
+    assert held["in_doubt"] == 1
+    (row,) = [row for row in held["oems"] if row["oem"] == "aurora"]
+    assert (row["in_doubt"], row["is_over"], row["by"]) == ("1 READY", False, "Ana")
+    assert {row["oem"] for row in held["oems"]} == set(ADAPTERS)
+    assert ledger.add_claim(new_claim(2)).in_doubt_since is not None
+    over = ("restored", "over", "--oem", "aurora", "--by", "Ana", "--why", "all were taken in")
+    assert command(*over).code == 0
+    assert ledger.add_claim(new_claim(3)).in_doubt_since is None
+    again = command(*over)
+    assert (again.code, "No restore is under way" in again.err) == (1, True)
+    assert "2 READY" in command("restored", "show", "--json").out
+
+
+def test_a_claim_is_withdrawn_before_it_is_filed_and_never_after(command: Callable[..., Ended], ledger: Ledger) -> None:
+    words = ("--by", "Ana", "--why", "cancelled by the dealer")
+    ledger.add_claim(new_claim(1))
+    (filed,) = run(ledger, FakePortal())
+    refused = command("withdraw", filed.claim_id, *words)
+    assert (refused.code, "may be filed" in refused.err) == (1, True)
+    ready = ledger.add_claim(new_claim(2))
+    assert command("withdraw", ready.claim_id, *words).code == 0
+    withdrawn = ledger.claim(ready.claim_id)
+    assert withdrawn is not None
+    assert (withdrawn.state, withdrawn.reason_text) == (State.WITHDRAWN, "Withdrawn by Ana: cancelled by the dealer")
+    portal = FakePortal()
+    run(ledger, portal)
+    assert portal.filed == []
+    assert ledger.untold() == [withdrawn]  # and filed is not sealed here

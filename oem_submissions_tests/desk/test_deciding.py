@@ -389,3 +389,22 @@ def test_an_address_can_not_put_words_in_our_mouth(desk: Client) -> None:
     for query in ("done=redriven&n=<b>&lost=1", "done=redriven&n=٣", "done=nothing", "done={n.__class__}"):
         assert 'role="status"' not in desk.get(f"/dead-letters?{query}").text
     assert 'role="status"' in desk.get("/dead-letters?done=redriven&n=1&lost=0").text
+
+
+# --- withdrawing --------------------------------------------------------------------------------------------------
+
+
+def test_an_operator_withdraws_what_was_not_filed_as_it_was_seen(desk: Client, ledger: Ledger, asked: Claim) -> None:
+    page = f"/claims/{asked.claim_id}/withdraw"
+    assert "It can’t be withdrawn" in desk.get(page).text
+    assert desk.post(page, {"version": asked.version, "why": "keyed in by hand"}).status_code == 409
+    dead = ledger.add_claim(new_claim(2, natural_key=None, reason=ReasonCode.PAYLOAD_INVALID, reason_text="no VIN"))
+    page = f"/claims/{dead.claim_id}/withdraw"
+    assert "Withdraw it" not in desk.get(page, role="viewer").text
+    assert desk.post(page, {"version": dead.version, "why": "x"}, role="viewer").status_code == 403
+    assert desk.post(page, {"version": dead.version, "why": " "}).status_code == 422
+    assert desk.post(page, {"version": dead.version + 1, "why": "its record is gone"}).status_code == 409
+    done = desk.post(page, {"version": dead.version, "why": "its record is gone"})
+    assert (done.status_code, done.headers["location"]) == (303, f"/claims/{dead.claim_id}?done=withdrawn")
+    assert the(ledger, State.WITHDRAWN).claim_id == dead.claim_id
+    assert ledger.events(dead.claim_id)[-1].actor == "Ana"

@@ -98,6 +98,16 @@ def test_attachments_that_an_older_version_kept_in_the_clear_are_read_and_put_ag
         place.store.put(FILE, b"%PDF-1.7 other")
 
 
+def test_an_attachment_whose_key_was_lost_with_a_restored_ledger_is_kept_anew(place: Place) -> None:
+    place.store.put(FILE, b"%PDF-1.7 " + NAME)
+    place.store.put(PAGE, NAME)
+    restored = Place(place.folder)  # a ledger without the claim's key
+    restored.store.put(FILE, b"%PDF-1.7 " + NAME)
+    assert restored.store.get(FILE) == b"%PDF-1.7 " + NAME
+    with pytest.raises(EvidenceConflict):
+        restored.store.put(PAGE, NAME)  # evidence is never replaced
+
+
 def test_a_master_key_that_is_not_the_one_it_was_is_named_and_nothing_is_lost(place: Place) -> None:
     place.store.put(PAGE, NAME)
     path = place.folder / MASTER

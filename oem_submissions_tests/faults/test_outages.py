@@ -245,3 +245,16 @@ def test_a_worker_that_tells_the_crm_late_does_not_leave_it_with_old_news(ledger
     assert current.state is State.NEEDS_REVIEW
     assert same_standing(told, current, "http://desk", None)
     assert ledger.untold() == []
+
+
+def test_a_claim_is_withdrawn_with_its_record_and_nobody_is_left_to_tell(ledger: Ledger) -> None:
+    crm, withdrawn = MemoryCrm(), ledger.withdraw(ledger.add_claim(new_claim()), "Ana", "the record was deleted")
+
+    def told() -> list[object]:
+        return list(sync_claims([withdrawn], "r", "w", ledger=ledger, crm=crm, desk_url="http://desk"))
+
+    crm.unavailable = "503"
+    assert len(told()) == 1, "that the CRM is down does not mean that the record is gone"
+    crm.unavailable = None
+    assert told() == []
+    assert ledger.untold() == []

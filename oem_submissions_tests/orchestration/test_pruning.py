@@ -9,11 +9,15 @@ from pathlib import Path
 import psycopg
 import pytest
 from dagster import DagsterRunStatus
+from psycopg import sql
 from sqlalchemy.exc import DBAPIError
 
 from oem_submissions.defs.pruning import prune_runs
+from oem_submissions.domain.contracts import ProbeReport
 from oem_submissions.domain.records import AlertKind, NewAlert
+from oem_submissions.domain.sweeping import Finding, Kind, Sweep
 from oem_submissions.ledger.store import Ledger, ledger_engine
+from oem_submissions_tests.making import PINS
 from oem_submissions_tests.orchestration.test_filing_runs import OEM, Everything, sensor_tick
 
 LATER = -1
@@ -101,3 +105,31 @@ def test_old_lines_of_the_daily_logs_go_and_no_others_can(everything: Everything
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT tick_id FROM ticks").scalars().all() == [3]
     engine.dispose()
+
+
+def test_what_was_found_and_the_newest_lease_stay_and_what_only_said_that_all_is_well_goes(
+    ledger: Ledger, database_url: str
+) -> None:
+    finding = Finding(Kind.HAND_KEYED, "W-1 is nobody's.")
+    for found in ((), (finding,)):
+        lease = ledger.acquire_lease(OEM, "10234", "run", "worker", 60)
+        assert lease is not None
+        read = ledger.note_history_read(lease, (OEM, "10234"), ("run", "worker"), PINS, 1, None, "read", 0, 60)
+        ledger.add_sweep(read, OEM, "10234", Sweep(found, True, "compared"))
+        ledger.note_probe(OEM, "10234", PINS, "run", "worker", 1.0, ProbeReport((), ("warranty",), {}))
+        ledger.release_lease(lease)
+    ledger.beat("run", "worker")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        assert ledger.prune_logs(180) == 0
+        connection.execute("SET session_replication_role = replica")
+        for table in ("sweeps", "history_reads", "probes", "worker_beats"):
+            aged = sql.SQL("UPDATE {} SET at = now() - interval '200 days'")
+            connection.execute(aged.format(sql.Identifier(table)))
+        connection.execute("UPDATE leases SET released_at = now() - interval '200 days'")
+        assert ledger.prune_logs(180) == 1 + 1 + 2 + 1 + 1
+        counts = [
+            connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+            for table in ("sweeps", "sweep_findings", "history_reads", "probes", "leases", "worker_beats")
+        ]
+    assert counts == [(1,), (1,), (1,), (0,), (1,), (0,)]
+    assert ledger.last_sweep(OEM, "10234") == Sweep((finding,), True, "compared")

@@ -101,5 +101,10 @@ def let_pass(ledger: Ledger, hours: float) -> None:
             connection.execute(update(attempts).values({moment: moment - text(f"interval '{hours} hours'")}))
         connection.execute(update(claims).values(look_again_at=text("clock_timestamp()")))
         connection.execute(
-            update(claims).values(confirmed_at=claims.c.confirmed_at - text(f"interval '{hours} hours'"))
+            update(claims).values(
+                {
+                    moment: moment - text(f"interval '{hours} hours'")
+                    for moment in (claims.c.confirmed_at, claims.c.in_doubt_since)
+                }
+            )
         )

@@ -6,7 +6,17 @@ repetitions.
 
 from __future__ import annotations
 
-from oem_submissions_tests.bench.rows import drift, evidence, guarantees, launcher, lookup, oems, scale, throughput
+from oem_submissions_tests.bench.rows import (
+    drift,
+    evidence,
+    guarantees,
+    interface,
+    launcher,
+    lookup,
+    oems,
+    scale,
+    throughput,
+)
 
 ROWS = {"guarantees": guarantees, "evidence": evidence}
 COMPUTED = {
@@ -14,6 +24,7 @@ COMPUTED = {
     "lookup": lookup,
     "scale": scale,
     "oems": oems,
+    "interface": interface,
     "launcher": launcher,
     "throughput": throughput,
 }
