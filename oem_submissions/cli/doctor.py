@@ -130,12 +130,15 @@ def _queues(settings: Settings) -> list[Diagnosis]:
 
 
 def _crm(settings: Settings, secrets: Secrets) -> str:
-    crm = wiring.salesforce(settings, secrets)
+    crm = wiring.crm_client(settings, secrets)
     if missing := crm.missing_fields():
-        lacks = f"The CRM's claim object lacks {', '.join(missing)}"
-        raise ConfigurationError(f"{lacks}: add them, or let our user see them.")
+        these = "this field does" if len(missing) == 1 else "these fields do"
+        mends = f"correct {settings.crm_mapping}" if settings.crm_mapping else "write a mapping (docs/crm.md)"
+        raise ConfigurationError(
+            f"{', '.join(missing)}: {these} not exist in your CRM: add what is missing, let our user see it, or {mends}."
+        )
     next(iter(crm.due_records()), None)
-    return f"{settings.crm_url} answers"
+    return f"{wiring.crm_mapping(settings).connector} answers, and has every field of the mapping"
 
 
 def _portal(settings: Settings, oem: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +10,16 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
-from urllib3.util.ssl_ import create_urllib3_context
 
+from oem_submissions.crm.transport import TIMEOUT, session
+from oem_submissions.crm.untrusted import quoted
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import CrmUnavailable
 
 T = TypeVar("T")
 
-TIMEOUT = (5.0, 30.0)
-"""Seconds to connect, and between two pieces of an answer."""
 API_VERSION = "59.0"
 
 _RETRY = "it is tried again by itself, and if it stays, check that the CRM is up and its address is right"
@@ -54,7 +50,7 @@ class Connection:
         self.url = f"https://{address.netloc}"
         self._host = address.hostname
         self._credentials = {"client_id": client_id, "client_secret": client_secret}
-        self._session = _session(ca_file, timeout)
+        self._session = session(ca_file, timeout)
         self._salesforce: Salesforce | None = None
 
     def close(self) -> None:
@@ -133,11 +129,8 @@ class Connection:
         return CrmUnavailable(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
 
     def _plain(self, text: str) -> str:
-        """What the other side said, on one line, clipped, without our secrets should it echo them."""
-        for secret in (*self._credentials.values(), self._salesforce.session_id if self._salesforce else None):
-            if secret:
-                text = text.replace(secret, "[secret]")
-        return re.sub(r"\s+", " ", re.sub(r"[^\x20-\x7e]", " ", text)).strip(" .")[:300]
+        token = self._salesforce.session_id if self._salesforce else None
+        return quoted(text, (*self._credentials.values(), token))
 
 
 def errors_of(error: SalesforceError) -> list[tuple[str, str]]:
@@ -154,40 +147,3 @@ def errors_of(error: SalesforceError) -> list[tuple[str, str]]:
         for one in found
         if isinstance(one, dict) and "errorCode" in one
     ]
-
-
-class _Transport(HTTPAdapter):
-    """Trusts a CA file beside the usual ones, and never waits without end (simple-salesforce's `update` would)."""
-
-    def __init__(self, ca_file: Path | None, timeout: tuple[float, float]) -> None:
-        self._context: ssl.SSLContext = create_urllib3_context()
-        self._timeout = timeout
-        if ca_file is not None:
-            try:
-                self._context.load_verify_locations(str(ca_file))
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(f"The CRM's CA file '{ca_file}' can't be read as PEM: {error}.") from error
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = self._timeout
-        return super().send(request, *args, **kwargs)
-
-
-def _session(ca_file: Path | None, timeout: tuple[float, float]) -> requests.Session:
-    session = requests.Session()
-    session.mount("https://", _Transport(ca_file, timeout))
-    session.max_redirects = 0  # a token goes where it belongs, and nowhere else
-    session.auth = _keep_header  # else a .netrc entry of this host would replace the token
-    return session
-
-
-def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

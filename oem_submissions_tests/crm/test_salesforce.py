@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import Receive, Scope, Send
 
 from oem_submissions.crm.connection import Connection
-from oem_submissions.crm.fields import SalesforceFields
+from oem_submissions.crm.mapping import SalesforceMapping, SalesforceOutcome
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import CrmFileRefused, CrmRecordConflict, CrmUnavailable
@@ -171,8 +171,8 @@ def test_a_netrc_entry_never_replaces_the_token(
 
 
 def test_a_field_that_the_crm_lacks_is_named(salesforce: SalesforceWorld, served: Served) -> None:
-    fields = SalesforceFields(status="Wrong__c")
-    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, fields=fields)
+    mapping = SalesforceMapping(outcome=SalesforceOutcome(status="Wrong__c"))
+    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, mapping=mapping)
     assert crm.missing_fields() == ["Wrong__c"]
     with pytest.raises(CrmUnavailable, match=r"No such column 'Wrong__c'.*field mapping"):
         list(crm.due_records())
