@@ -135,7 +135,7 @@ def _crm(settings: Settings, secrets: Secrets) -> str:
         these = "this field does" if len(missing) == 1 else "these fields do"
         mends = f"correct {settings.crm_mapping}" if settings.crm_mapping else "write a mapping (docs/crm.md)"
         raise ConfigurationError(
-            f"{', '.join(missing)}: {these} not exist in your CRM: add what is missing, let our user see it, or {mends}."
+            f"{', '.join(missing)}: {these} not exist in your CRM: add them, let our user see them, or {mends}."
         )
     next(iter(crm.due_records()), None)
     return f"{wiring.crm_mapping(settings).connector} answers, and has every field of the mapping"

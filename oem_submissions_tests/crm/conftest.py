@@ -22,11 +22,13 @@ from starlette.types import ASGIApp
 
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.crm.salesforce import SalesforceCrm
+from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ports import Crm
 from oem_submissions.simulator.crm import CrmTruth, routes
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
 from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
+from oem_submissions_tests.crm.table import TableWorld, table_world
 
 DUE = date(2026, 11, 10)
 
@@ -212,7 +214,22 @@ def rest(tracker: RoundupWorld) -> RoundupWorld:
     return tracker
 
 
-@pytest.fixture(params=["memory", "salesforce", "rest"])
+@pytest.fixture(scope="session")
+def claims_table(postgres: EmbeddedPostgres) -> Iterator[TableWorld]:
+    """One real table for all tests."""
+    with table_world(postgres) as one:
+        yield one
+
+
+@pytest.fixture
+def table(claims_table: TableWorld) -> TableWorld:
+    """The connector on an empty table."""
+    claims_table.mend()
+    claims_table.reset()
+    return claims_table
+
+
+@pytest.fixture(params=["memory", "salesforce", "rest", "table"])
 def world(request: pytest.FixtureRequest) -> World:
     """Each of them."""
     made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue(request.param)
