@@ -316,9 +316,8 @@ def salesforce(settings: Settings, secrets: Secrets, mapping: SalesforceMapping 
     url = mapping.url or settings.crm_url
     if url is None:
         raise SettingsError("OEM_SUBMISSIONS_CRM_URL is not set; it should be your Salesforce instance, https://….")
-    return SalesforceCrm(
-        url, secret("crm/client_id"), secret("crm/client_secret"), ca_file=settings.crm_ca, mapping=mapping
-    )
+    proof = "crm/private_key" if mapping.auth.type == "jwt_bearer" else "crm/client_secret"
+    return SalesforceCrm(url, secret("crm/client_id"), secret(proof), ca_file=settings.crm_ca, mapping=mapping)
 
 
 def _crm_secret(secrets: Secrets, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
 
@@ -21,11 +25,13 @@ from oem_submissions.ports import CrmUnavailable
 T = TypeVar("T")
 
 API_VERSION = "59.0"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_ASSERTION_SECONDS = 180
 
 _RETRY = "it is tried again by itself, and if it stays, check that the CRM is up and its address is right"
 _REMEDIES = {
     400: "compare the field mapping with the CRM's object",
-    401: "check the connected app's client id and secret",
+    401: "check the connected app's client id and secret, or its certificate and user",
     403: "give the integration user access, or wait until the CRM's limit of requests is free again",
     404: "check that the record and the object of the field mapping exist",
 }
@@ -41,15 +47,18 @@ class Connection:
         client_secret: str,
         ca_file: Path | None,
         timeout: tuple[float, float] = TIMEOUT,
+        assertion: Callable[[], str] | None = None,
     ) -> None:
+        """With `assertion`, it speaks for a user (RFC 7523) instead of showing the client's secret."""
         address = urlsplit(instance_url)
         if address.scheme != "https" or not address.hostname or address.path not in ("", "/"):
             raise ConfigurationError(f"The CRM's address is '{instance_url}'; it should be https:// and a host.")
-        if not client_id or not client_secret:
+        if not client_id or not (client_secret or assertion):
             raise ConfigurationError("The CRM's client id or client secret is empty; set both.")
         self.url = f"https://{address.netloc}"
         self._host = address.hostname
         self._credentials = {"client_id": client_id, "client_secret": client_secret}
+        self._assertion = assertion
         self._session = session(ca_file, timeout)
         self._salesforce: Salesforce | None = None
 
@@ -90,6 +99,8 @@ class Connection:
     def _log_in(self) -> Salesforce:
         attempt = "log us in"
         form = {"grant_type": "client_credentials", **self._credentials}
+        if self._assertion is not None:
+            form = {"grant_type": JWT_BEARER, "assertion": self._assertion()}
         try:
             # simple-salesforce's own log-in goes to *.salesforce.com only, so the token is fetched here.
             response = self._session.post(f"{self.url}/services/oauth2/token", data=form)
@@ -131,6 +142,28 @@ class Connection:
     def _plain(self, text: str) -> str:
         token = self._salesforce.session_id if self._salesforce else None
         return quoted(text, (*self._credentials.values(), token))
+
+
+def jwt_assertion(client_id: str, username: str, audience: str, private_key: str) -> Callable[[], str]:
+    """What says, signed by the connected app's key and for three minutes, that the app speaks for the user.
+
+    Raises `ConfigurationError` when the key is no RSA key in PEM.
+    """
+    try:
+        key = RSAKey.import_key(private_key)
+        if not key.is_private:
+            raise ValueError("it is a public key")
+    except (JoseError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            "The secret crm/private_key is no private RSA key in PEM: it should be that of the connected app's certificate."
+        ) from error
+
+    def made() -> str:
+        now = int(time.time())
+        claims = {"iss": client_id, "sub": username, "aud": audience, "exp": now + _ASSERTION_SECONDS}
+        return jwt.encode({"alg": "RS256"}, claims, key)
+
+    return made
 
 
 def errors_of(error: SalesforceError) -> list[tuple[str, str]]:

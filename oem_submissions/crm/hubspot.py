@@ -135,7 +135,7 @@ class HubSpotCrm:
         return fetch(str(signed.url), max_bytes, self._mapping.private_hosts, self._ca_file)
 
     def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
-        """Write the outcome; a reference that came between is put back. Raises `CrmRecordConflict`, `CrmUnavailable`."""
+        """Write the outcome; a reference that came between is put back. Raises also `CrmRecordConflict`."""
         row = self._existing(record_id)
         with self._making_sense(f"give a readable record {record_id}"):
             held = refuse_conflict(self._mapping, record_id, _get(row), outcome)

@@ -20,9 +20,9 @@ from simple_salesforce.exceptions import SalesforceError
 from simple_salesforce.format import format_soql
 from simple_salesforce.util import exception_handler
 
-from oem_submissions.crm.connection import Connection, errors_of
+from oem_submissions.crm.connection import Connection, errors_of, jwt_assertion
 from oem_submissions.crm.fetching import limited
-from oem_submissions.crm.mapping import SalesforceMapping
+from oem_submissions.crm.mapping import JwtBearer, SalesforceMapping
 from oem_submissions.crm.rows import (
     is_due,
     is_told,
@@ -44,7 +44,7 @@ _CHUNK = 64 * 1024
 
 
 class SalesforceCrm:
-    """Speaks to one Salesforce org with a connected app's client credentials. Not for several threads at once.
+    """Speaks to one Salesforce org with a connected app, by its secret or its certificate. Not for several threads at once.
 
     Raises `ConfigurationError` when the address is not https, a credential is empty or the CA file is none.
     """
@@ -58,8 +58,12 @@ class SalesforceCrm:
         ca_file: Path | None = None,
         mapping: SalesforceMapping | None = None,
     ) -> None:
+        """`client_secret` is the private key, PEM, when the mapping's log-in is by JWT."""
         self._mapping = mapping or SalesforceMapping()
-        self._connection = Connection(instance_url, client_id, client_secret, ca_file)
+        auth, assertion = self._mapping.auth, None
+        if isinstance(auth, JwtBearer):
+            assertion = jwt_assertion(client_id, auth.username, auth.audience, client_secret)
+        self._connection = Connection(instance_url, client_id, client_secret, ca_file, assertion=assertion)
 
     def close(self) -> None:
         """Lets go of the sockets."""

@@ -20,6 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from oem_submissions.crm.hubspot import HubSpotCrm
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.ledger.embedded import EmbeddedPostgres
@@ -27,6 +28,7 @@ from oem_submissions.ports import Crm
 from oem_submissions.simulator.crm import CrmTruth, routes
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions_tests.crm.hubspot import TOKEN, HubSpotServer, HubSpotWorld, account, mapping_at
 from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
 from oem_submissions_tests.crm.table import TableWorld, table_world
 
@@ -229,7 +231,25 @@ def table(claims_table: TableWorld) -> TableWorld:
     return claims_table
 
 
-@pytest.fixture(params=["memory", "salesforce", "rest", "table"])
+@pytest.fixture(scope="session")
+def hubspot_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubSpotServer, HubSpotCrm]]:
+    """One local server that follows HubSpot's contract, and the connector on it."""
+    server = HubSpotServer()
+    with serving(server.app(), tmp_path_factory.mktemp("hubspot")) as one:
+        crm = HubSpotCrm(mapping_at(one.http), TOKEN, wait=lambda seconds: None)
+        yield server, crm
+        crm.close()
+
+
+@pytest.fixture
+def hubspot(hubspot_served: tuple[HubSpotServer, HubSpotCrm]) -> HubSpotWorld:
+    """The connector on an empty account."""
+    server, crm = hubspot_served
+    vars(server).update(vars(account(crm._mapping)))
+    return HubSpotWorld(crm, server)
+
+
+@pytest.fixture(params=["memory", "salesforce", "rest", "table", "hubspot"])
 def world(request: pytest.FixtureRequest) -> World:
     """Each of them."""
     made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue(request.param)
