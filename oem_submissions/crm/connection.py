@@ -155,7 +155,8 @@ def jwt_assertion(client_id: str, username: str, audience: str, private_key: str
             raise ValueError("it is a public key")
     except (JoseError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            "The secret crm/private_key is no private RSA key in PEM: it should be that of the connected app's certificate."
+            "The secret crm/private_key is no private RSA key in PEM; it should be that of the connected app's"
+            " certificate."
         ) from error
 
     def made() -> str:

@@ -47,6 +47,18 @@ def _check_page(template: str) -> str:
     return template
 
 
+def _check_ids(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if unsafe := next(
+        (text for text in ("..", "a/b", "a?b", "a#b", "a%2fb", "a b", "") if compiled.fullmatch(text)), None
+    ):
+        raise ValueError(f"it matches {unsafe!r}, which would lead to another address than a record's")
+    return pattern
+
+
 def _check_word(text: str) -> str:
     if text != text.strip() or not text:
         raise ValueError("it should be a word or more, without space around it")
@@ -470,7 +482,7 @@ class RestMapping(Mapping):
     headers: dict[str, str] = {}
     id: Path_ = "id"
     """From a record."""
-    ids: str = r"[A-Za-z0-9_-]{1,64}"
+    ids: Annotated[str, AfterValidator(_check_ids)] = r"[A-Za-z0-9_-]{1,64}"
     """What an id looks like: it is joined into addresses."""
     modified: Path_
     """From a record's fields: when it was changed last."""
@@ -482,16 +494,6 @@ class RestMapping(Mapping):
     files: RestFiles | None = None
     error: Path_ = "message"
     """From what it answers when it refuses: a sentence."""
-
-    @model_validator(mode="after")
-    def _ids_are_safe(self) -> Self:
-        try:
-            pattern = re.compile(self.ids)
-        except re.error as error:
-            raise ValueError(f"ids is no regular expression: {error}") from error
-        if any(pattern.fullmatch(text) for text in ("..", "a/b", "a?b", "a#b", "a%2fb", "a b", "")):
-            raise ValueError("ids should match no dots, slashes, question marks, percent signs or spaces alone")
-        return self
 
 
 # --- the file -----------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ _CHUNK = 64 * 1024
 
 
 class SalesforceCrm:
-    """Speaks to one Salesforce org with a connected app, by its secret or its certificate. Not for several threads at once.
+    """Speaks to one Salesforce org with a connected app's secret or certificate. Not for several threads at once.
 
     Raises `ConfigurationError` when the address is not https, a credential is empty or the CA file is none.
     """

@@ -61,7 +61,8 @@ class TableWorld:
         text = payload if payload is None or isinstance(payload, str) else json.dumps(payload)
         insert = (
             "INSERT INTO crm.claims (title, oem_name, dealer, claim_type, due_on, payload, updated_at,"
-            " submission_status) VALUES (%s, %s, '10234', 'warranty', %s, %s, coalesce(%s, now()), 'to submit') RETURNING id"
+            " submission_status)"
+            " VALUES (%s, %s, '10234', 'warranty', %s, %s, coalesce(%s, now()), 'to submit') RETURNING id"
         )
         brand = "Aurora Motors" if oem == "aurora" else oem
         [(key,)] = self.do(insert, name, brand, due_on, text, modified_at)
