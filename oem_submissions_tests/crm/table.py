@@ -95,11 +95,18 @@ class TableWorld:
             self.do(query, value, record_id)
 
     def reset(self) -> None:
-        self.do("WITH gone AS (DELETE FROM crm.claims RETURNING id) SELECT count(*) FROM gone")
+        self.do("DELETE FROM crm.claims")
 
     def do(self, query: Any, *values: Any) -> list[Any]:
         with psycopg.connect(self.url) as connection:
-            return connection.execute(query, values).fetchall()
+            done = connection.execute(query, values)
+            return done.fetchall() if done.description else []
+
+    def wait_for_a_lock(self) -> None:
+        """Until somebody waits for somebody else's row."""
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        while self.admin.execute(waiting, (DATABASE,)).fetchone() == (0,):
+            pass
 
     def _allow(self, connections: bool) -> None:
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")

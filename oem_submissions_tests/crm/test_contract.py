@@ -205,6 +205,16 @@ def test_another_reference_is_never_overwritten(world: World, other: CrmOutcome)
     assert world.crm.read_outcome(record_id) == FILED
 
 
+@pytest.mark.parametrize("name", ["updated_at", "disposition_at"])
+def test_what_is_older_than_the_record_is_never_written(world: World, name: str) -> None:
+    record_id, newer = world.add("one", {}), AT.replace(minute=31)
+    held = replace(FILED, **{name: newer, "disposition": "APPROVED"})
+    world.crm.write_outcome(record_id, held)
+    with pytest.raises(CrmRecordConflict, match="newer"):
+        world.crm.write_outcome(record_id, replace(FILED, **{name: AT}))
+    assert world.crm.read_outcome(record_id) == held
+
+
 def test_two_records_never_hold_the_same_claim(world: World) -> None:
     first, second = world.add("one", {}), world.add("two", {})
     world.crm.write_outcome(first, FILED)

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import RSAKey
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from oem_submissions.crm.connection import Connection
-from oem_submissions.crm.mapping import SalesforceMapping, SalesforceOutcome
+from oem_submissions.crm.mapping import JwtBearer, SalesforceMapping, SalesforceOutcome
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import CrmFileRefused, CrmRecordConflict, CrmUnavailable
-from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET, USERNAME
 from oem_submissions_tests.crm.conftest import SalesforceWorld, Served, serving
 from oem_submissions_tests.crm.test_contract import FILED
 
@@ -144,6 +145,39 @@ def test_a_wrong_secret_is_refused_with_a_remedy_and_not_shown(salesforce: Sales
         list(crm.due_records())
     assert "a-wrong-secret" not in str(caught.value)
     assert "check the connected app's client id and secret" in str(caught.value)
+    crm.close()
+
+
+def test_a_connected_apps_certificate_speaks_for_a_user(salesforce: SalesforceWorld, served: Served) -> None:
+    key = RSAKey.generate_key(2048)
+    private, public = key.as_pem(private=True).decode(), key.as_pem(private=False).decode()
+    mapping = SalesforceMapping(auth=JwtBearer(type="jwt_bearer", username=USERNAME))
+    crm = SalesforceCrm(served.https, CLIENT_ID, private, ca_file=served.ca, mapping=mapping)
+    with pytest.raises(CrmUnavailable, match=r"invalid_grant.*certificate and user") as caught:
+        list(crm.due_records())
+    assert private.splitlines()[1] not in str(caught.value)
+    salesforce.admin.set_certificate(public)
+    record_id = salesforce.add("one", {})
+    assert [record.record_id for record in crm.due_records()] == [record_id]
+    crm.close()
+    with pytest.raises(ConfigurationError, match="crm/private_key"):
+        SalesforceCrm(served.https, CLIENT_ID, public, ca_file=served.ca, mapping=mapping)
+
+
+def test_other_fields_and_words_are_data(salesforce: SalesforceWorld, served: Served) -> None:
+    words = {"FILED": "Submitted", "DEAD": "To correct"}
+    record = {"claim_type": {"always": "coop"}, "oem": {"field": "OEM__c", "values": {"Aurora Motors": "aurora"}}}
+    mapping = SalesforceMapping.model_validate({"status": words, "due": ["Ready"], "record": record})
+    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, mapping=mapping)
+    record_id = salesforce.add("one", {}, oem="Aurora Motors")
+    salesforce.admin.edit(record_id, fields={"Submission_Status__c": "Ready"})
+    [found] = crm.due_records()
+    assert (found.oem, found.claim_type) == ("aurora", "coop")
+    assert crm.read_outcome(record_id) is None
+    crm.write_outcome(record_id, FILED)
+    assert salesforce.admin.record(record_id)["fields"]["Submission_Status__c"] == "Submitted"
+    assert crm.read_outcome(record_id) == FILED
+    assert list(crm.due_records()) == []
     crm.close()
 
 
