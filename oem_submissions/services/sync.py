@@ -61,20 +61,24 @@ def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm
     """Write, read back, note. What was moved meanwhile is told anew: what we wrote may have covered something newer."""
     for go in range(_GOES):
         outcome = outcome_for(claim, desk_url, ledger.standing(claim.claim_id))
-        if (problem := write_and_read_back(claim, outcome, crm)) is not None:
+        problem = write_and_read_back(claim, outcome, crm)
+        if problem is None:
+            try:
+                ledger.synced(claim, run_id, actor)
+            except StateConflict:
+                if go == _GOES - 1:
+                    raise
+            else:
+                return None
+        current = ledger.claim(claim.claim_id)
+        assert current is not None
+        if problem is not None and (current.version == claim.version or go == _GOES - 1):
             return problem
-        try:
-            ledger.synced(claim, run_id, actor)
-        except StateConflict:
-            current = ledger.claim(claim.claim_id)
-            assert current is not None
-            if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
-                return None  # on its way again: it is told when it arrives
-            if go == _GOES - 1:
-                raise
-            claim = current
-        else:
-            break
+        if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
+            return None  # on its way again: it is told when it arrives
+        if problem is not None and not needs_telling(current):
+            return None  # another told it, and we have covered nothing
+        claim = current
     return None
 
 
