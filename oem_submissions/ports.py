@@ -163,8 +163,11 @@ class Crm(Protocol):
         """What the record says now; None when it has no outcome. Raises `CrmUnavailable`."""
         ...
 
-    def missing_fields(self) -> list[str]:
-        """Fields of the mapping that the CRM lacks, or does not let us see. Raises `CrmUnavailable`."""
+    def missing_fields(self) -> list[str] | None:
+        """Fields of the mapping that the CRM lacks, or does not let us see; None when that can't be told yet.
+
+        Raises `CrmUnavailable`.
+        """
         ...
 
 

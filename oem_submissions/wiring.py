@@ -49,7 +49,7 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.portal.packs import released_packs
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.site_proxy import site_proxy
-from oem_submissions.ports import Crm, DataKeys, EvidenceUnavailable, Secrets, Signer, SigningUnavailable
+from oem_submissions.ports import DataKeys, EvidenceUnavailable, Secrets, Signer, SigningUnavailable
 from oem_submissions.services.alerting import silent_scheduler
 from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
@@ -62,6 +62,9 @@ from oem_submissions.settings import KMS, EnvironmentSecrets, Settings, Settings
 if TYPE_CHECKING:
     from dagster import Definitions
 
+    from oem_submissions.crm.hubspot import HubSpotCrm
+    from oem_submissions.crm.rest import RestCrm
+    from oem_submissions.crm.table import TableCrm
     from oem_submissions.desk.door import Access
 
 Part = TypeVar("Part")
@@ -81,10 +84,11 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     secrets = part("secrets", lambda: secret_source(settings))
     ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
     adapters = part("adapters", lambda: ADAPTERS)
+    crm = part("crm", lambda: crm_client(settings, secrets))
     services = Services(
         settings=settings,
         ledger=ledger,
-        crm=part("crm", lambda: crm_client(settings, secrets)),
+        crm=crm,
         evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=secrets,
         adapters=adapters,
@@ -102,6 +106,8 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     try:
         yield services
     finally:
+        if "crm" not in overrides:
+            crm.close()
         if "ledger" not in overrides:
             ledger.close()
 
@@ -284,7 +290,7 @@ def crm_mapping(settings: Settings) -> AnyMapping:
     return read_mapping(settings.crm_mapping) if settings.crm_mapping else SalesforceMapping()
 
 
-def crm_client(settings: Settings, secrets: Secrets) -> Crm:
+def crm_client(settings: Settings, secrets: Secrets) -> SalesforceCrm | RestCrm | TableCrm | HubSpotCrm:
     """The client of the CRM that the mapping names; it is reached when it is first needed.
 
     Raises `SettingsError` or `ConfigurationError` that names what is missing or wrong.
@@ -301,7 +307,7 @@ def crm_client(settings: Settings, secrets: Secrets) -> Crm:
         case TableMapping():
             from oem_submissions.crm.table import TableCrm
 
-            return TableCrm(mapping, secret("crm/database_url"))
+            return TableCrm(mapping, secret("crm/database_url"), settings.crm_ca)
         case HubSpotMapping():
             from oem_submissions.crm.hubspot import HubSpotCrm
 

@@ -131,14 +131,18 @@ def _queues(settings: Settings) -> list[Diagnosis]:
 
 def _crm(settings: Settings, secrets: Secrets) -> str:
     crm = wiring.crm_client(settings, secrets)
-    if missing := crm.missing_fields():
+    missing, connector = crm.missing_fields(), wiring.crm_mapping(settings).connector
+    if missing:
         these = "this field does" if len(missing) == 1 else "these fields do"
         mends = f"correct {settings.crm_mapping}" if settings.crm_mapping else "write a mapping (docs/crm.md)"
         raise ConfigurationError(
             f"{', '.join(missing)}: {these} not exist in your CRM: add them, let our user see them, or {mends}."
         )
     next(iter(crm.due_records()), None)
-    return f"{wiring.crm_mapping(settings).connector} answers, and has every field of the mapping"
+    crm.close()
+    if missing is None:
+        return f"{connector} answers; whether it has every field of the mapping shows when it lists its first record"
+    return f"{connector} answers, and has every field of the mapping"
 
 
 def _portal(settings: Settings, oem: str) -> str:

@@ -20,12 +20,13 @@ from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSessi
 from oem_submissions.crm.transport import TIMEOUT, session
 from oem_submissions.crm.untrusted import quoted
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.ports import CrmUnavailable
+from oem_submissions.ports import CrmOutage, CrmUnavailable
 
 T = TypeVar("T")
 
 API_VERSION = "59.0"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_OUTAGES = (401, 502, 503, 504)
 _ASSERTION_SECONDS = 180
 
 _RETRY = "it is tried again by itself, and if it stays, check that the CRM is up and its address is right"
@@ -117,27 +118,33 @@ class Connection:
 
     def _refused_log_in(self, attempt: str, response: requests.Response) -> CrmUnavailable:
         if response.status_code >= 500:
-            return self._failed(attempt, f"it answered HTTP {response.status_code}", _RETRY)
+            return self._failed(attempt, f"it answered HTTP {response.status_code}", _RETRY, CrmOutage)
         try:
             code = str(response.json()["error"])
         except (KeyError, TypeError, ValueError):
             code = "no reason given"
-        return self._failed(attempt, f"HTTP {response.status_code}, {self._plain(code)}", _REMEDIES[401])
+        why = f"HTTP {response.status_code}, {self._plain(code)}"
+        return self._failed(attempt, why, _REMEDIES[401], CrmOutage)
 
     def _refused(self, attempt: str, error: SalesforceError) -> CrmUnavailable:
-        what = "; ".join(f"{code}: {message}" if message else code for code, message in errors_of(error))
+        errors = errors_of(error)
+        what = "; ".join(f"{code}: {message}" if message else code for code, message in errors)
         why = f"it answered HTTP {error.status}" + (f", {self._plain(what)}" if what else "")
-        return self._failed(attempt, why, _REMEDIES.get(error.status, _RETRY))
+        is_outage = error.status in _OUTAGES or any(code == "REQUEST_LIMIT_EXCEEDED" for code, _ in errors)
+        kind = CrmOutage if is_outage else CrmUnavailable
+        return self._failed(attempt, why, _REMEDIES.get(error.status, _RETRY), kind)
 
     def _unreachable(self, attempt: str, error: requests.RequestException) -> CrmUnavailable:
         if isinstance(error, requests.exceptions.SSLError):
             remedy = "check the CRM's certificate and the CA file of the settings"
         else:
             remedy = _RETRY
-        return self._failed(attempt, f"no whole answer came ({type(error).__name__})", remedy)
+        return self._failed(attempt, f"no whole answer came ({type(error).__name__})", remedy, CrmOutage)
 
-    def _failed(self, attempt: str, why: str, remedy: str) -> CrmUnavailable:
-        return CrmUnavailable(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
+    def _failed(
+        self, attempt: str, why: str, remedy: str, kind: type[CrmUnavailable] = CrmUnavailable
+    ) -> CrmUnavailable:
+        return kind(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
 
     def _plain(self, text: str) -> str:
         token = self._salesforce.session_id if self._salesforce else None

@@ -109,8 +109,11 @@ class HubSpotCrm:
                     last = parse_time(rows[-1].properties[_MODIFIED]) if rows else last
                     seen |= {row.id for row in rows}
                 yield from self._records(new)
-            if listed < _SEARCHED or last == since:
+            if listed < _SEARCHED:
                 return
+            if last == since:
+                why = f"more than {_SEARCHED:,} were changed in one moment, and its search shows no more"
+                raise CrmUnavailable(f"HubSpot did not list all records: {why}; change some of them again.")
             since = last
 
     def records(self, record_ids: Collection[str]) -> dict[str, CrmRecord | None]:

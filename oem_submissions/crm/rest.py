@@ -43,7 +43,6 @@ from oem_submissions.crm.rows import (
     twin_conflict,
 )
 from oem_submissions.crm.untrusted import clean_text, media_type_of
-from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import CrmFile, CrmFileRefused, CrmOutcome, CrmRecord, CrmUnavailable
 
 _CHUNK = 64 * 1024
@@ -137,11 +136,10 @@ class RestCrm:
         with self._api.making_sense(f"give a readable record {record_id}"):
             return outcome_of(self._mapping, get)
 
-    def missing_fields(self) -> list[str]:
+    def missing_fields(self) -> list[str] | None:
         """Fields of the mapping that the first record of the list lacks, or that the list does not show.
 
-        An API has no common way to describe itself: without a record nothing is known. Raises `CrmUnavailable`, and
-        `ConfigurationError` when the list is empty.
+        An API has no common way to describe itself: None while it lists no record. Raises `CrmUnavailable`.
         """
         call = self._mapping.list
         for items in self._pages(call.query):
@@ -153,9 +151,7 @@ class RestCrm:
                 missing |= {name for name in record if not _has(values, name) or not _has(listed, name)}
                 self._require_guard(answer)
                 return sorted(missing | ({self._mapping.outcome.status} - set(listed)))
-        raise ConfigurationError(
-            f"{self._mapping.name} lists no record, so that its fields can't be looked at: make one that is due."
-        )
+        return None
 
     # --- reading ---
 

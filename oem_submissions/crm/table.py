@@ -45,12 +45,17 @@ _BAD_SCHEMA = (errors.UndefinedColumn, errors.UndefinedTable, errors.Insufficien
 
 
 class TableCrm:
-    """Speaks to one table; connects when it is first asked, and again after an outage. Not for several threads."""
+    """Speaks to one table; connects when it is first asked, and again after an outage. Not for several threads.
 
-    def __init__(self, mapping: TableMapping, database_url: str, ca_file: Path | None = None) -> None:
+    Files at addresses are fetched with `ca_file`; the database's own is in its URL.
+    """
+
+    def __init__(
+        self, mapping: TableMapping, database_url: str, ca_file: Path | None = None, page: int = _PAGE
+    ) -> None:
         if not database_url.startswith(("postgresql://", "postgres://")):
             raise ConfigurationError("The secret crm/database_url should begin with postgresql://.")
-        self._mapping, self._url, self._ca_file = mapping, database_url, ca_file
+        self._mapping, self._url, self._ca_file, self._page = mapping, database_url, ca_file, page
         self._connection: psycopg.Connection[Row] | None = None
         self._table = sql.Identifier(mapping.schema_, mapping.table)
         self._key = sql.Identifier(mapping.key)
@@ -79,12 +84,12 @@ class TableCrm:
             following = "AND ({modified}, {key}) > (%(last_modified)s, %(last_key)s)" if last else ""
             after = sql.SQL(following).format(modified=modified, key=self._key)
             query = page.format(select=self._select(), status=status, modified=modified, key=self._key, after=after)
-            known = {"waiting": ["", *self._mapping.waiting], "since": since, "limit": _PAGE, **(last or {})}
+            known = {"waiting": ["", *self._mapping.waiting], "since": since, "limit": self._page, **(last or {})}
             with self._transaction("list records") as connection:
                 rows = connection.execute(query, known).fetchall()
                 records = self._records(connection, rows)
             yield from records
-            if len(rows) < _PAGE:
+            if len(rows) < self._page:
                 return
             last = {
                 "last_modified": rows[-1][self._mapping.modified] or _EPOCH,

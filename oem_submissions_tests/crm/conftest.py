@@ -55,6 +55,8 @@ class World(Protocol):
 
     def writes(self, record_id: str) -> int: ...
 
+    def small_pages(self) -> None: ...
+
     def break_down(self) -> None: ...
 
     def mend(self) -> None: ...
@@ -76,6 +78,9 @@ class MemoryWorld:
 
     def writes(self, record_id: str) -> int:
         return self.crm.writes(record_id)
+
+    def small_pages(self) -> None:
+        """It has none."""
 
     def break_down(self) -> None:
         self.crm.unavailable = "The CRM is down."
@@ -121,6 +126,9 @@ class SalesforceWorld:
 
     def writes(self, record_id: str) -> int:
         return int(self.admin.record(record_id)["writes"])
+
+    def small_pages(self) -> None:
+        self.admin.set_page_size(3)
 
     def break_down(self) -> None:
         self.admin.set_fault("outage")

@@ -314,6 +314,9 @@ class HubSpotWorld:
     def writes(self, record_id: str) -> int:
         return self.server.tickets[record_id].writes
 
+    def small_pages(self) -> None:
+        self.server.page = 3
+
     def break_down(self) -> None:
         self.server.down = True
 

@@ -73,6 +73,9 @@ class RoundupWorld:
         )
         return int(count)
 
+    def small_pages(self) -> None:
+        """They are, always."""
+
     def break_down(self) -> None:
         self.line.cut()
 
@@ -143,8 +146,9 @@ def mapping_for(tracker: Roundup, **changes: Any) -> RestMapping:
     example = read_mapping(EXAMPLE)
     assert isinstance(example, RestMapping)
     headers = {**example.headers, "Origin": tracker.origin}
+    listed = {**example.list.model_dump(), "query": {**example.list.query, "@page_size": "3"}}
     return RestMapping.model_validate(
-        {**example.model_dump(), "url": tracker.rest, "headers": headers, "page": None, **changes}
+        {**example.model_dump(), "url": tracker.rest, "headers": headers, "list": listed, **changes}
     )
 
 

@@ -81,6 +81,9 @@ class TableWorld:
         [(version,)] = self.do("SELECT lock_version FROM crm.claims WHERE id = %s", record_id)
         return int(version)
 
+    def small_pages(self) -> None:
+        """They are, always."""
+
     def break_down(self) -> None:
         self._allow(False)
         self.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (DATABASE,))
@@ -121,7 +124,7 @@ def table_world(postgres: EmbeddedPostgres) -> Iterator[TableWorld]:
     url = postgres.url(DATABASE)
     with psycopg.connect(url) as connection:
         connection.execute(SCHEMA)
-    crm = TableCrm(mapping, url)
+    crm = TableCrm(mapping, url, page=3)
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         yield TableWorld(crm, url, admin)
     crm.close()

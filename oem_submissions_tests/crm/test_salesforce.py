@@ -23,28 +23,6 @@ from oem_submissions_tests.crm.conftest import SalesforceWorld, Served, serving
 from oem_submissions_tests.crm.test_contract import FILED
 
 
-def test_every_page_is_read_and_each_record_keeps_its_own_files(salesforce: SalesforceWorld) -> None:
-    salesforce.admin.set_page_size(3)
-    files = {f"r{n:02d}": [(f"f{n}-{i}.png", "photo", b"x%d" % n) for i in range(n % 3)] for n in range(11)}
-    names = {salesforce.add(name, {"name": name}, files=attached): name for name, attached in files.items()}
-    records = list(salesforce.crm.due_records())
-    assert sorted(names[r.record_id] for r in records) == sorted(files)
-    for record in records:
-        assert [f.name for f in record.files] == [name for name, _, _ in files[names[record.record_id]]]
-    assert salesforce.admin.requests()["query_more"] >= 3
-
-
-def test_a_failure_on_a_later_page_is_never_taken_for_the_end(salesforce: SalesforceWorld) -> None:
-    salesforce.admin.set_page_size(2)
-    for number in range(5):
-        salesforce.add(f"r{number}", {})
-    records = salesforce.crm.due_records()
-    next(records), next(records)
-    salesforce.admin.set_fault("outage")
-    with pytest.raises(CrmUnavailable, match="503"):
-        list(records)
-
-
 def test_an_expired_session_is_renewed_once_in_the_midst_of_paging(salesforce: SalesforceWorld) -> None:
     salesforce.admin.set_page_size(2)
     for number in range(5):
