@@ -69,6 +69,7 @@ class CrmFile:
     name: str
     media_type: str
     size: int
+    """Bytes; 0 when the CRM does not say. What is fetched is limited either way."""
     kind: str
 
 
@@ -116,12 +117,19 @@ class CrmUnavailable(Exception):
     """The CRM can't be reached, refuses us, or answers nonsense: one sentence. Nothing may be concluded from it."""
 
 
+class CrmOutage(CrmUnavailable):
+    """It is the CRM as a whole: it can't be reached, lets us not in, or asks us to wait. To ask more now is no use."""
+
+
 class CrmFileRefused(Exception):
     """A file is missing in the CRM, or larger than allowed: one sentence."""
 
 
 class CrmRecordConflict(Exception):
-    """The record holds another reference than the one to be written: one sentence. Nothing was overwritten."""
+    """The record holds another reference, or something newer, than what was to be written: one sentence.
+
+    Nothing was overwritten.
+    """
 
 
 class Crm(Protocol):
@@ -146,7 +154,7 @@ class Crm(Protocol):
         ...
 
     def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
-        """Write the outcome, idempotently, by the external id `claim_id`.
+        """Write the outcome, idempotently, unless the record was changed meanwhile: then it is read and judged anew.
 
         Raises `CrmRecordConflict` or `CrmUnavailable`.
         """
@@ -156,8 +164,11 @@ class Crm(Protocol):
         """What the record says now; None when it has no outcome. Raises `CrmUnavailable`."""
         ...
 
-    def record_url(self, record_id: str) -> str:
-        """Where a person opens the record."""
+    def missing_fields(self) -> list[str] | None:
+        """Fields of the mapping that the CRM lacks, or does not let us see; None when that can't be told yet.
+
+        Raises `CrmUnavailable`.
+        """
         ...
 
 

@@ -71,9 +71,11 @@ class Settings:
     """Where the CRM's evidence links lead."""
     dagster_url: str
     crm_url: str | None
-    """The Salesforce instance, https."""
+    """The Salesforce instance, https; other CRMs' addresses stand in the mapping."""
     crm_ca: Path | None
     """A CA file to trust beside the usual ones, for a CRM with a private certificate."""
+    crm_mapping: Path | None = None
+    """Which CRM, objects, fields and words, a YAML file; None: Salesforce with our own object."""
     portal_urls: Mapping[str, str] = field(default_factory=dict)
     """By OEM."""
     signing_key: str = ""
@@ -163,7 +165,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     database_url = env.get(f"{PREFIX}DATABASE_URL") or None
     if database_url is not None and not database_url.startswith(("postgresql://", "postgres://")):
         raise SettingsError(f"{PREFIX}DATABASE_URL should begin with postgresql://, and names no other engine.")
-    ca = env.get(f"{PREFIX}CRM_CA")
+    ca, mapping = env.get(f"{PREFIX}CRM_CA"), env.get(f"{PREFIX}CRM_MAPPING")
     lease, click = _number(env, "LEASE_SECONDS", 60.0, least=2.0), _number(env, "CLICK_SECONDS", 20.0, least=16.0)
     # A lease is renewed every quarter of its time, and must outlive a click even just before that.
     if click >= 0.75 * lease:
@@ -185,6 +187,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         dagster_url=env.get(f"{PREFIX}DAGSTER_URL", "http://127.0.0.1:3000").rstrip("/"),
         crm_url=env.get(f"{PREFIX}CRM_URL") or None,
         crm_ca=Path(ca) if ca else None,
+        crm_mapping=Path(mapping) if mapping else None,
         portal_urls=portals,
         signing_key=env.get(f"{PREFIX}SIGNING_KEY", ""),
         log_origin=_origin(env),

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from secrets import token_bytes
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from botocore.exceptions import BotoCoreError
 from cryptography import x509
@@ -24,6 +24,14 @@ from oem_submissions.alerts.heartbeat import Heartbeat
 from oem_submissions.alerts.message import Links
 from oem_submissions.aws.secrets_manager import SecretsManager
 from oem_submissions.aws.sqs import SqsQueue
+from oem_submissions.crm.mapping import (
+    AnyMapping,
+    HubSpotMapping,
+    RestMapping,
+    SalesforceMapping,
+    TableMapping,
+    read_mapping,
+)
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.domain.evidence import Finding
 from oem_submissions.evidence.bundle import SIGNATURE, build_bundle, complete_bundle
@@ -54,6 +62,9 @@ from oem_submissions.settings import KMS, EnvironmentSecrets, Settings, Settings
 if TYPE_CHECKING:
     from dagster import Definitions
 
+    from oem_submissions.crm.hubspot import HubSpotCrm
+    from oem_submissions.crm.rest import RestCrm
+    from oem_submissions.crm.table import TableCrm
     from oem_submissions.desk.door import Access
 
 Part = TypeVar("Part")
@@ -73,10 +84,11 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     secrets = part("secrets", lambda: secret_source(settings))
     ledger = part("ledger", lambda: Ledger(ledger_engine(database_url(settings)), settings.attempts_budget))
     adapters = part("adapters", lambda: ADAPTERS)
+    crm = part("crm", lambda: crm_client(settings, secrets))
     services = Services(
         settings=settings,
         ledger=ledger,
-        crm=part("crm", lambda: salesforce(settings, secrets)),
+        crm=crm,
         evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=secrets,
         adapters=adapters,
@@ -94,6 +106,8 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
     try:
         yield services
     finally:
+        if "crm" not in overrides:
+            crm.close()
         if "ledger" not in overrides:
             ledger.close()
 
@@ -271,20 +285,60 @@ def tsa_certificates(settings: Settings) -> list[x509.Certificate]:
         raise SettingsError(f"OEM_SUBMISSIONS_TSA_CA, {settings.tsa_ca}, holds no certificates: {why}") from error
 
 
-def salesforce(settings: Settings, secrets: Secrets) -> SalesforceCrm:
-    """The CRM client. Raises `SettingsError` that names what is missing."""
-    if settings.crm_url is None:
+def crm_mapping(settings: Settings) -> AnyMapping:
+    """Which CRM, and what is what there. Raises `ConfigurationError` that names file, line and key."""
+    return read_mapping(settings.crm_mapping) if settings.crm_mapping else SalesforceMapping()
+
+
+def crm_client(settings: Settings, secrets: Secrets) -> SalesforceCrm | RestCrm | TableCrm | HubSpotCrm:
+    """The client of the CRM that the mapping names; it is reached when it is first needed.
+
+    Raises `SettingsError` or `ConfigurationError` that names what is missing or wrong.
+    """
+    mapping, secret = crm_mapping(settings), partial(_crm_secret, secrets)
+    # The imports are here and not above: an installation has one CRM.
+    match mapping:
+        case SalesforceMapping():
+            return salesforce(settings, secrets, mapping)
+        case RestMapping():
+            from oem_submissions.crm.rest import RestCrm
+
+            return RestCrm(mapping, secret, settings.crm_ca)
+        case TableMapping():
+            from oem_submissions.crm.table import TableCrm
+
+            return TableCrm(mapping, secret("crm/database_url"), settings.crm_ca)
+        case HubSpotMapping():
+            from oem_submissions.crm.hubspot import HubSpotCrm
+
+            return HubSpotCrm(mapping, secret("crm/token"), settings.crm_ca)
+        case _:
+            assert_never(mapping)
+
+
+def salesforce(settings: Settings, secrets: Secrets, mapping: SalesforceMapping | None = None) -> SalesforceCrm:
+    """A client of Salesforce; without a mapping, with our own object. Raises as `crm_client`."""
+    mapping, secret = mapping or SalesforceMapping(), partial(_crm_secret, secrets)
+    url = mapping.url or settings.crm_url
+    if url is None:
         raise SettingsError("OEM_SUBMISSIONS_CRM_URL is not set; it should be your Salesforce instance, https://….")
+    proof = "crm/private_key" if mapping.auth.type == "jwt_bearer" else "crm/client_secret"
+    return SalesforceCrm(url, secret("crm/client_id"), secret(proof), ca_file=settings.crm_ca, mapping=mapping)
 
-    def credential(name: str) -> str:
-        value = secrets.find(f"crm/{name}")
-        if value is None:
-            raise SettingsError(f"The CRM's {name} is not set: set {secrets.where(f'crm/{name}')}.")
-        return value
 
-    return SalesforceCrm(
-        settings.crm_url, credential("client_id"), credential("client_secret"), ca_file=settings.crm_ca
-    )
+def _crm_secret(secrets: Secrets, name: str) -> str:
+    value = secrets.find(name)
+    if value is None:
+        raise SettingsError(f"The CRM's {name.removeprefix('crm/')} is not set: set {secrets.where(name)}.")
+    return value
+
+
+def crm_page(settings: Settings) -> str | None:
+    """Where people open a record, with `{id}` for its id; None when nobody said."""
+    mapping = crm_mapping(settings)
+    if mapping.page is None and isinstance(mapping, SalesforceMapping) and (url := mapping.url or settings.crm_url):
+        return f"{url}/lightning/r/{mapping.object}/{{id}}/view"
+    return mapping.page
 
 
 def desk_access(settings: Settings, host: str, person: str, ledger: Ledger) -> Access:

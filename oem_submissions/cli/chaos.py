@@ -41,7 +41,7 @@ from oem_submissions.cli.chaos_judge import Due, Evidence, Judgement, Wrong, jud
 from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.cli.stack import Process, free_port
-from oem_submissions.crm.fields import SalesforceFields
+from oem_submissions.crm.mapping import SalesforceMapping
 from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.domain.releases import Cause
 from oem_submissions.domain.states import FILED, HELD, State
@@ -361,7 +361,7 @@ class Chaos:
         return [_due_of(record) for record in self._demo.crm.records()]
 
     def _evidence(self, claims: list[Claim]) -> Evidence:
-        status = SalesforceFields().status
+        status = SalesforceMapping().outcome.status
         return Evidence(
             due=self._due(),
             filings={oem: portal["filings"] for oem, portal in self._demo.portals.truth().items()},
@@ -431,10 +431,10 @@ def wrong_in(document: Mapping[str, Any]) -> list[str]:
 
 
 def _due_of(record: Mapping[str, Any]) -> Due:
-    values, names = record["fields"], SalesforceFields()
-    payload = json.loads(values[names.payload])
-    key = key_of(values[names.claim_type], values[names.dealer], payload)
-    return Due(record["id"], values[names.oem], key)
+    values, of = record["fields"], SalesforceMapping().record
+    payload = json.loads(values[of.payload])
+    key = key_of(values[of.claim_type.field], values[of.dealer.field], payload)
+    return Due(record["id"], values[of.oem.field], key)
 
 
 def chaos_table(document: Mapping[str, Any]) -> Table:

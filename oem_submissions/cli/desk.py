@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.verdicts import Verdicts
-from oem_submissions.crm.fields import SalesforceFields
 from oem_submissions.desk.app import create_app
 from oem_submissions.desk.operating import Act, GateLine, NotPossible
 from oem_submissions.desk.pages import Proof
@@ -34,10 +33,7 @@ from oem_submissions.settings import Settings
 
 def desk_app(ledger: Ledger, evidence: EvidenceStore, settings: Settings) -> Starlette:
     """The desk of this installation, without anybody signed in."""
-    record = (
-        f"{settings.crm_url}/lightning/r/{SalesforceFields().object_name}/{{id}}/view" if settings.crm_url else None
-    )
-    addresses = Addresses(settings.dagster_url, record)
+    addresses = Addresses(settings.dagster_url, wiring.crm_page(settings))
     operator = Operator(ledger, ADAPTERS, Verdicts(ledger, evidence, settings))
     return create_app(ledger, evidence, addresses, operator, LedgerProofs(ledger, settings))
 

@@ -130,12 +130,19 @@ def _queues(settings: Settings) -> list[Diagnosis]:
 
 
 def _crm(settings: Settings, secrets: Secrets) -> str:
-    crm = wiring.salesforce(settings, secrets)
-    if missing := crm.missing_fields():
-        lacks = f"The CRM's claim object lacks {', '.join(missing)}"
-        raise ConfigurationError(f"{lacks}: add them, or let our user see them.")
+    crm = wiring.crm_client(settings, secrets)
+    missing, connector = crm.missing_fields(), wiring.crm_mapping(settings).connector
+    if missing:
+        these = "this field does" if len(missing) == 1 else "these fields do"
+        mends = f"correct {settings.crm_mapping}" if settings.crm_mapping else "write a mapping (docs/crm.md)"
+        raise ConfigurationError(
+            f"{', '.join(missing)}: {these} not exist in your CRM: add them, let our user see them, or {mends}."
+        )
     next(iter(crm.due_records()), None)
-    return f"{settings.crm_url} answers"
+    crm.close()
+    if missing is None:
+        return f"{connector} answers; whether it has every field of the mapping shows when it lists its first record"
+    return f"{connector} answers, and has every field of the mapping"
 
 
 def _portal(settings: Settings, oem: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,24 +11,28 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
-from urllib3.util.ssl_ import create_urllib3_context
 
+from oem_submissions.crm.transport import TIMEOUT, session
+from oem_submissions.crm.untrusted import quoted
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.ports import CrmUnavailable
+from oem_submissions.ports import CrmOutage, CrmUnavailable
 
 T = TypeVar("T")
 
-TIMEOUT = (5.0, 30.0)
-"""Seconds to connect, and between two pieces of an answer."""
 API_VERSION = "59.0"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_OUTAGES = (401, 502, 503, 504)
+_ASSERTION_SECONDS = 180
 
 _RETRY = "it is tried again by itself, and if it stays, check that the CRM is up and its address is right"
 _REMEDIES = {
     400: "compare the field mapping with the CRM's object",
-    401: "check the connected app's client id and secret",
+    401: "check the connected app's client id and secret, or its certificate and user",
     403: "give the integration user access, or wait until the CRM's limit of requests is free again",
     404: "check that the record and the object of the field mapping exist",
 }
@@ -45,16 +48,19 @@ class Connection:
         client_secret: str,
         ca_file: Path | None,
         timeout: tuple[float, float] = TIMEOUT,
+        assertion: Callable[[], str] | None = None,
     ) -> None:
+        """With `assertion`, it speaks for a user (RFC 7523) instead of showing the client's secret."""
         address = urlsplit(instance_url)
         if address.scheme != "https" or not address.hostname or address.path not in ("", "/"):
             raise ConfigurationError(f"The CRM's address is '{instance_url}'; it should be https:// and a host.")
-        if not client_id or not client_secret:
+        if not client_id or not (client_secret or assertion):
             raise ConfigurationError("The CRM's client id or client secret is empty; set both.")
         self.url = f"https://{address.netloc}"
         self._host = address.hostname
         self._credentials = {"client_id": client_id, "client_secret": client_secret}
-        self._session = _session(ca_file, timeout)
+        self._assertion = assertion
+        self._session = session(ca_file, timeout)
         self._salesforce: Salesforce | None = None
 
     def close(self) -> None:
@@ -94,6 +100,8 @@ class Connection:
     def _log_in(self) -> Salesforce:
         attempt = "log us in"
         form = {"grant_type": "client_credentials", **self._credentials}
+        if self._assertion is not None:
+            form = {"grant_type": JWT_BEARER, "assertion": self._assertion()}
         try:
             # simple-salesforce's own log-in goes to *.salesforce.com only, so the token is fetched here.
             response = self._session.post(f"{self.url}/services/oauth2/token", data=form)
@@ -110,34 +118,60 @@ class Connection:
 
     def _refused_log_in(self, attempt: str, response: requests.Response) -> CrmUnavailable:
         if response.status_code >= 500:
-            return self._failed(attempt, f"it answered HTTP {response.status_code}", _RETRY)
+            return self._failed(attempt, f"it answered HTTP {response.status_code}", _RETRY, CrmOutage)
         try:
             code = str(response.json()["error"])
         except (KeyError, TypeError, ValueError):
             code = "no reason given"
-        return self._failed(attempt, f"HTTP {response.status_code}, {self._plain(code)}", _REMEDIES[401])
+        why = f"HTTP {response.status_code}, {self._plain(code)}"
+        return self._failed(attempt, why, _REMEDIES[401], CrmOutage)
 
     def _refused(self, attempt: str, error: SalesforceError) -> CrmUnavailable:
-        what = "; ".join(f"{code}: {message}" if message else code for code, message in errors_of(error))
+        errors = errors_of(error)
+        what = "; ".join(f"{code}: {message}" if message else code for code, message in errors)
         why = f"it answered HTTP {error.status}" + (f", {self._plain(what)}" if what else "")
-        return self._failed(attempt, why, _REMEDIES.get(error.status, _RETRY))
+        is_outage = error.status in _OUTAGES or any(code == "REQUEST_LIMIT_EXCEEDED" for code, _ in errors)
+        kind = CrmOutage if is_outage else CrmUnavailable
+        return self._failed(attempt, why, _REMEDIES.get(error.status, _RETRY), kind)
 
     def _unreachable(self, attempt: str, error: requests.RequestException) -> CrmUnavailable:
         if isinstance(error, requests.exceptions.SSLError):
             remedy = "check the CRM's certificate and the CA file of the settings"
         else:
             remedy = _RETRY
-        return self._failed(attempt, f"no whole answer came ({type(error).__name__})", remedy)
+        return self._failed(attempt, f"no whole answer came ({type(error).__name__})", remedy, CrmOutage)
 
-    def _failed(self, attempt: str, why: str, remedy: str) -> CrmUnavailable:
-        return CrmUnavailable(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
+    def _failed(
+        self, attempt: str, why: str, remedy: str, kind: type[CrmUnavailable] = CrmUnavailable
+    ) -> CrmUnavailable:
+        return kind(f"Salesforce at {self._host} did not {attempt}: {why}; {remedy}.")
 
     def _plain(self, text: str) -> str:
-        """What the other side said, on one line, clipped, without our secrets should it echo them."""
-        for secret in (*self._credentials.values(), self._salesforce.session_id if self._salesforce else None):
-            if secret:
-                text = text.replace(secret, "[secret]")
-        return re.sub(r"\s+", " ", re.sub(r"[^\x20-\x7e]", " ", text)).strip(" .")[:300]
+        token = self._salesforce.session_id if self._salesforce else None
+        return quoted(text, (*self._credentials.values(), token))
+
+
+def jwt_assertion(client_id: str, username: str, audience: str, private_key: str) -> Callable[[], str]:
+    """What says, signed by the connected app's key and for three minutes, that the app speaks for the user.
+
+    Raises `ConfigurationError` when the key is no RSA key in PEM.
+    """
+    try:
+        key = RSAKey.import_key(private_key)
+        if not key.is_private:
+            raise ValueError("it is a public key")
+    except (JoseError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            "The secret crm/private_key is no private RSA key in PEM; it should be that of the connected app's"
+            " certificate."
+        ) from error
+
+    def made() -> str:
+        now = int(time.time())
+        claims = {"iss": client_id, "sub": username, "aud": audience, "exp": now + _ASSERTION_SECONDS}
+        return jwt.encode({"alg": "RS256"}, claims, key)
+
+    return made
 
 
 def errors_of(error: SalesforceError) -> list[tuple[str, str]]:
@@ -154,40 +188,3 @@ def errors_of(error: SalesforceError) -> list[tuple[str, str]]:
         for one in found
         if isinstance(one, dict) and "errorCode" in one
     ]
-
-
-class _Transport(HTTPAdapter):
-    """Trusts a CA file beside the usual ones, and never waits without end (simple-salesforce's `update` would)."""
-
-    def __init__(self, ca_file: Path | None, timeout: tuple[float, float]) -> None:
-        self._context: ssl.SSLContext = create_urllib3_context()
-        self._timeout = timeout
-        if ca_file is not None:
-            try:
-                self._context.load_verify_locations(str(ca_file))
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(f"The CRM's CA file '{ca_file}' can't be read as PEM: {error}.") from error
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = self._timeout
-        return super().send(request, *args, **kwargs)
-
-
-def _session(ca_file: Path | None, timeout: tuple[float, float]) -> requests.Session:
-    session = requests.Session()
-    session.mount("https://", _Transport(ca_file, timeout))
-    session.max_redirects = 0  # a token goes where it belongs, and nowhere else
-    session.auth = _keep_header  # else a .netrc entry of this host would replace the token
-    return session
-
-
-def _keep_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
+from oem_submissions.crm.mapping import Mapping, OutcomeFields
+from oem_submissions.crm.rows import is_told, refuse_conflict, twin_conflict
 from oem_submissions.crm.untrusted import make_record, media_type_of
-from oem_submissions.ports import CrmFile, CrmFileRefused, CrmOutcome, CrmRecord, CrmRecordConflict, CrmUnavailable
+from oem_submissions.ports import CrmFile, CrmFileRefused, CrmOutage, CrmOutcome, CrmRecord, CrmUnavailable
+
+_MAPPING = Mapping(outcome=OutcomeFields(**{name: name for name in OutcomeFields.model_fields}))
+
+
+def _field(outcome: CrmOutcome | None, name: str) -> Any:
+    return getattr(outcome, name) if outcome else None
 
 
 @dataclass
@@ -32,7 +40,7 @@ class MemoryCrm:
         self._records: dict[str, _Kept] = {}
         self._contents: dict[str, bytes] = {}
         self.unavailable: str | None = None
-        """When set, every call of the port raises `CrmUnavailable` with this sentence."""
+        """When set, every call of the port raises `CrmOutage` with this sentence."""
 
     # the port
 
@@ -66,23 +74,22 @@ class MemoryCrm:
     def write_outcome(self, record_id: str, outcome: CrmOutcome) -> None:
         """Raises `CrmRecordConflict` or `CrmUnavailable`."""
         kept = self._kept(record_id)
-        held = kept.outcome
-        stored = _to_seconds(outcome)
-        if held and held.reference and (held.reference, held.claim_id) != (outcome.reference, outcome.claim_id):
-            raise CrmRecordConflict(f"The record {record_id} holds the reference {held.reference!r} already.")
+        held = refuse_conflict(_MAPPING, record_id, lambda name: _field(kept.outcome, name), outcome)
         for other, one in self._records.items():
             if other != record_id and one.outcome is not None and one.outcome.claim_id == outcome.claim_id:
-                raise CrmRecordConflict(f"The record {other} holds the claim id {outcome.claim_id} already.")
-        if held != stored:
-            kept.outcome, kept.modified_at, kept.writes = stored, _second(datetime.now(UTC)), kept.writes + 1
+                raise twin_conflict(record_id, outcome.claim_id, other)
+        if not is_told(_MAPPING, held, outcome):
+            kept.outcome, kept.modified_at = _to_seconds(outcome), _second(datetime.now(UTC))
+            kept.writes += 1
 
     def read_outcome(self, record_id: str) -> CrmOutcome | None:
         """What the record says now. Raises `CrmUnavailable`."""
         return self._kept(record_id).outcome
 
-    def record_url(self, record_id: str) -> str:
-        """An address that leads nowhere."""
-        return f"https://crm.invalid/{record_id}"
+    def missing_fields(self) -> list[str]:
+        """None. Raises `CrmUnavailable`."""
+        self._reach()
+        return []
 
     # what a test does
 
@@ -139,7 +146,7 @@ class MemoryCrm:
 
     def _reach(self) -> None:
         if self.unavailable is not None:
-            raise CrmUnavailable(self.unavailable)
+            raise CrmOutage(self.unavailable)
 
 
 def _text(payload: dict[str, Any] | str | None) -> str | None:

@@ -20,21 +20,31 @@ from simple_salesforce.exceptions import SalesforceError
 from simple_salesforce.format import format_soql
 from simple_salesforce.util import exception_handler
 
-from oem_submissions.crm.connection import Connection, errors_of
-from oem_submissions.crm.fields import SalesforceFields, outcome_of, outcome_values, parse_time
-from oem_submissions.crm.untrusted import clean_text, make_record, media_type_of
-from oem_submissions.ports import CrmFile, CrmFileRefused, CrmOutcome, CrmRecord, CrmRecordConflict, CrmUnavailable
+from oem_submissions.crm.connection import Connection, errors_of, jwt_assertion
+from oem_submissions.crm.fetching import limited
+from oem_submissions.crm.mapping import JwtBearer, SalesforceMapping
+from oem_submissions.crm.rows import (
+    is_due,
+    is_told,
+    outcome_of,
+    outcome_values,
+    parse_time,
+    record_of,
+    refuse_conflict,
+    twin_conflict,
+)
+from oem_submissions.crm.untrusted import clean_text, media_type_of
+from oem_submissions.ports import CrmFile, CrmFileRefused, CrmOutcome, CrmRecord, CrmUnavailable
 
 Row = dict[str, Any]
 
-_DEAD = "DEAD"
 _IDS_PER_QUERY = 200
 """Keeps a query's address under 8 kB, which every proxy lets through."""
 _CHUNK = 64 * 1024
 
 
 class SalesforceCrm:
-    """Speaks to one Salesforce org with a connected app's client credentials. Not for several threads at once.
+    """Speaks to one Salesforce org with a connected app's secret or certificate. Not for several threads at once.
 
     Raises `ConfigurationError` when the address is not https, a credential is empty or the CA file is none.
     """
@@ -46,10 +56,14 @@ class SalesforceCrm:
         client_secret: str,
         *,
         ca_file: Path | None = None,
-        fields: SalesforceFields | None = None,
+        mapping: SalesforceMapping | None = None,
     ) -> None:
-        self._fields = fields or SalesforceFields()
-        self._connection = Connection(instance_url, client_id, client_secret, ca_file)
+        """`client_secret` is the private key, PEM, when the mapping's log-in is by JWT."""
+        self._mapping = mapping or SalesforceMapping()
+        auth, assertion = self._mapping.auth, None
+        if isinstance(auth, JwtBearer):
+            assertion = jwt_assertion(client_id, auth.username, auth.audience, client_secret)
+        self._connection = Connection(instance_url, client_id, client_secret, ca_file, assertion=assertion)
 
     def close(self) -> None:
         """Lets go of the sockets."""
@@ -70,7 +84,7 @@ class SalesforceCrm:
             for page in self._pages(self._select() + format_soql(" WHERE Id IN {}", some)):
                 with self._connection.making_sense("list readable records"):
                     found |= {row["Id"][:15]: None for row in page}
-                    due = [row for row in page if row[self._fields.status] in (None, _DEAD)]
+                    due = [row for row in page if is_due(self._mapping, row.__getitem__)]
                 found |= {record.record_id[:15]: record for record in self._readable(due)}
         return {one: found[one[:15]] for one in record_ids if _is_id(one) and one[:15] in found}
 
@@ -86,16 +100,14 @@ class SalesforceCrm:
         Raises `CrmRecordConflict` when the record holds another reference, or that of another claim, or when another
         record holds this claim id; nothing is overwritten then. Raises `CrmUnavailable`.
         """
-        values = outcome_values(self._fields, outcome)
         for _ in range(2):
             row = self._read(record_id)
-            self._refuse_conflict(record_id, row, outcome)
             with self._connection.making_sense(f"give a readable record {record_id}"):
-                held = outcome_of(self._fields, row)
+                held = refuse_conflict(self._mapping, record_id, row.__getitem__, outcome)
                 modified_at = parse_time(row["LastModifiedDate"])
-            if held is not None and outcome_values(self._fields, held) == values:
+            if is_told(self._mapping, held, outcome):
                 return
-            if self._update(record_id, values, modified_at):
+            if self._update(record_id, outcome, modified_at):
                 return
         why = f"the record {record_id} was changed by others while it was being written; it is tried again by itself"
         raise CrmUnavailable(f"Salesforce did not take the outcome: {why}.")
@@ -104,13 +116,7 @@ class SalesforceCrm:
         """What the record says now; None when it has no status. Raises `CrmUnavailable`."""
         row = self._read(record_id)
         with self._connection.making_sense(f"give a readable record {record_id}"):
-            return outcome_of(self._fields, row)
-
-    def record_url(self, record_id: str) -> str:
-        """Where a person opens the record in Lightning."""
-        if not _is_id(record_id):
-            raise ValueError(f"{record_id[:40]!r} is no Salesforce id")
-        return f"{self._connection.url}/lightning/r/{self._fields.object_name}/{record_id}/view"
+            return outcome_of(self._mapping, row.__getitem__)
 
     def missing_fields(self) -> list[str]:
         """Fields of the mapping that the CRM's object lacks, or does not let us see. Raises `CrmUnavailable`."""
@@ -119,13 +125,13 @@ class SalesforceCrm:
             return {str(field["name"]) for field in self._object(crm).describe()["fields"]}
 
         there = self._connection.ask("describe its object", question)
-        return sorted({*self._fields.of_claim(), *self._fields.of_outcome().values()} - there)
+        return sorted({*self._mapping.record.names(), *self._mapping.outcome.names().values()} - there)
 
     # reading
 
     def _select(self) -> str:
-        names = ", ".join(["Id", "LastModifiedDate", self._fields.status, *self._fields.of_claim()])
-        return f"SELECT {names} FROM {self._fields.object_name}"  # noqa: S608 - names of the mapping
+        names = dict.fromkeys(["Id", "LastModifiedDate", self._mapping.outcome.status, *self._mapping.record.names()])
+        return f"SELECT {', '.join(names)} FROM {self._mapping.object}"  # noqa: S608 - names of the mapping
 
     def _readable(self, page: list[Row]) -> list[CrmRecord]:
         with self._connection.making_sense("list readable records"):
@@ -133,9 +139,8 @@ class SalesforceCrm:
             return [self._record(row, files[row["Id"]]) for row in page]
 
     def _due_query(self, modified_after: datetime | None) -> str:
-        status = self._fields.status
-        query = self._select()
-        query += format_soql(f" WHERE ({status} = null OR {status} = {{}})", _DEAD)
+        status, query = self._mapping.outcome.status, self._select()
+        query += format_soql(f" WHERE ({status} = null OR {status} IN {{}})", list(self._mapping.waiting))
         if modified_after is not None:
             # SOQL times are whole seconds, so the second itself belongs to it: twice is harmless, never is not.
             query += format_soql(" AND LastModifiedDate >= {}", modified_after)
@@ -165,7 +170,8 @@ class SalesforceCrm:
                 for link in page:
                     records_of[link["ContentDocumentId"]].append(link["LinkedEntityId"])
         files: dict[str, list[CrmFile]] = defaultdict(list)
-        names = f"Id, ContentDocumentId, Title, PathOnClient, FileExtension, ContentSize, {self._fields.file_kind}"
+        names = "Id, ContentDocumentId, Title, PathOnClient, FileExtension, ContentSize"
+        names += f", {self._mapping.file_kind}" if self._mapping.file_kind else ""
         select = f"SELECT {names} FROM ContentVersion WHERE IsLatest = true AND ContentDocumentId IN {{}}"  # noqa: S608
         for some in _portions(list(records_of)):
             for page in self._pages(format_soql(select, some)):
@@ -178,18 +184,16 @@ class SalesforceCrm:
         name = clean_text(row["PathOnClient"]).replace("\\", "/").rpartition("/")[2]
         if not name:
             name = ".".join(filter(None, (clean_text(row["Title"]), clean_text(row["FileExtension"]))))
-        kind = clean_text(row[self._fields.file_kind]) or "other"
+        kind = clean_text(row[self._mapping.file_kind] if self._mapping.file_kind else None) or "other"
         return CrmFile(str(row["Id"]), name, media_type_of(name), int(row["ContentSize"] or 0), kind)
 
     def _record(self, row: Row, files: list[CrmFile]) -> CrmRecord:
-        keys = ("oem", "dealer", "claim_type", "due_on", "payload")
-        named = {key: (name, row[name]) for key, name in zip(keys, self._fields.of_claim(), strict=True)}
-        return make_record(row["Id"], named, files, parse_time(row["LastModifiedDate"]))
+        return record_of(self._mapping, row["Id"], row.__getitem__, files, parse_time(row["LastModifiedDate"]))
 
     def _read(self, record_id: str) -> Row:
         if not _is_id(record_id):
             raise CrmUnavailable(f"Salesforce can't have a record {record_id[:40]!r}: that is none of its ids.")
-        wanted = ",".join(["Id", "LastModifiedDate", *self._fields.of_outcome().values()])
+        wanted = ",".join(["Id", "LastModifiedDate", *self._mapping.outcome.names().values()])
 
         def question(crm: Salesforce) -> Row:
             row = self._object(crm).get(record_id, params={"fields": wanted})
@@ -201,16 +205,9 @@ class SalesforceCrm:
 
     # writing
 
-    def _refuse_conflict(self, record_id: str, row: Row, outcome: CrmOutcome) -> None:
-        held, claim_id = row[self._fields.reference], row[self._fields.claim_id]
-        if held is None or (held == outcome.reference and claim_id in (None, outcome.claim_id)):
-            return
-        text = f"The CRM's record {record_id} holds the reference {held!r} of claim {claim_id!r} already"
-        given = f"not {outcome.reference!r} of claim {outcome.claim_id!r}"
-        raise CrmRecordConflict(f"{text}, {given}; nothing was overwritten, decide which is right.")
-
-    def _update(self, record_id: str, values: dict[str, str | None], unchanged_since: datetime) -> bool:
+    def _update(self, record_id: str, outcome: CrmOutcome, unchanged_since: datetime) -> bool:
         """False when the record was changed after `unchanged_since`. By id: an upsert could make another record."""
+        values = outcome_values(self._mapping, outcome)
         condition = {"If-Unmodified-Since": format_datetime(unchanged_since.astimezone(UTC), usegmt=True)}
 
         def question(crm: Salesforce) -> bool:
@@ -220,9 +217,7 @@ class SalesforceCrm:
                 if error.status == requests.codes.precondition_failed:
                     return False
                 if any(code == "DUPLICATE_VALUE" for code, _ in errors_of(error)):
-                    claim_id = values[self._fields.claim_id]
-                    text = f"Another record of the CRM holds the claim id {claim_id} already, so {record_id} can't"
-                    raise CrmRecordConflict(f"{text}; nothing was overwritten, decide which is right.") from error
+                    raise twin_conflict(record_id, outcome.claim_id) from error
                 raise
             return True
 
@@ -230,7 +225,7 @@ class SalesforceCrm:
 
     def _object(self, crm: Salesforce) -> SFType:
         return SFType(
-            self._fields.object_name,
+            self._mapping.object,
             crm.session_id,
             crm.sf_instance,
             sf_version=crm.sf_version,
@@ -271,17 +266,9 @@ def _fetch(crm: Salesforce, file_id: str, max_bytes: int) -> bytes:
     url = f"{crm.base_url}sobjects/ContentVersion/{file_id}/VersionData"
     # Unpacked while streaming, a small packed answer could grow past the limit: ask for plain bytes.
     headers = {"Authorization": f"Bearer {crm.session_id}", "Accept-Encoding": "identity"}
-    too_large = CrmFileRefused(f"The file {file_id} is larger than {max_bytes:,} bytes; attach a smaller one.")
     with crm.session.get(url, headers=headers, stream=True) as response:
         if response.status_code == requests.codes.not_found:
             raise CrmFileRefused(f"Salesforce has no file {file_id} any more; attach the file to the record again.")
         if response.status_code != requests.codes.ok:
             exception_handler(response, "ContentVersion")
-        if int(response.headers.get("Content-Length", 0)) > max_bytes:
-            raise too_large
-        data = bytearray()
-        for chunk in response.iter_content(min(_CHUNK, max_bytes + 1)):
-            data += chunk
-            if len(data) > max_bytes:
-                raise too_large
-    return bytes(data)
+        return limited(response.iter_content(min(_CHUNK, max_bytes + 1)), max_bytes, f"The file {file_id}")

@@ -1,9 +1,11 @@
-"""What people type into a CRM, made safe to keep: texts and payloads. Shared by all clients; pure, no network."""
+"""What people type into a CRM, and what CRMs say, made safe to keep. Shared by all clients; pure, no network."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
@@ -19,17 +21,25 @@ def clean_text(value: Any) -> str:
     return "" if value is None else keepable(str(value)).strip()
 
 
+def quoted(text: str, secrets: Iterable[str | None]) -> str:
+    """What the other side said, on one line, clipped, without our secrets should it echo them."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[secret]")
+    return re.sub(r"\s+", " ", re.sub(r"[^\x20-\x7e]", " ", text)).strip(" .")[:300]
+
+
 def media_type_of(name: str) -> str:
     """By the ending of a file's name; the bytes are checked where they are fetched."""
     return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
 
 
-def read_payload(text: str | None) -> tuple[dict[str, Any], str | None]:
-    """The JSON object in `text`, and None; or an empty one, and a sentence that says what is wrong with the text."""
-    if text is None or not text.strip():
+def read_payload(held: Any) -> tuple[dict[str, Any], str | None]:
+    """The JSON object that a field holds, as text or as it is; or an empty one, and a sentence of what is wrong."""
+    if held is None or held == "" or (isinstance(held, str) and not held.strip()):
         return {}, "is empty"
     try:
-        payload = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        payload = json.loads(held, parse_constant=_refuse_constant, parse_float=_finite) if _is_text(held) else held
         fault = _unkeepable(payload, _DEEPEST)
     except json.JSONDecodeError as error:
         return {}, f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
@@ -40,6 +50,10 @@ def read_payload(text: str | None) -> tuple[dict[str, Any], str | None]:
     if not isinstance(payload, dict):
         return {}, f"is not a JSON object but {type(payload).__name__}"
     return payload, None
+
+
+def _is_text(held: Any) -> bool:
+    return isinstance(held, str | bytes)
 
 
 def _refuse_constant(name: str) -> float:
@@ -58,6 +72,8 @@ def _unkeepable(value: Any, depth: int) -> str | None:
         return f"it is nested more than {_DEEPEST} deep"
     if isinstance(value, str):
         return "it holds a character that is none (NUL or half a surrogate pair)" if keepable(value) != value else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "it holds a number that is none"
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
     if isinstance(value, list):

@@ -41,6 +41,7 @@ PRELOAD = (
     "cryptography.x509",
     "httpx",
     "jinja2",
+    "jmespath",
     "jwt",
     "lxml.etree",
     "more_itertools",

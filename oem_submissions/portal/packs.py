@@ -14,11 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
-
+from oem_submissions.domain import strict_yaml
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.keys import canonical_json, sha256_hex
 from oem_submissions.portal.schema import Form, Login, Markers, PackData
@@ -152,30 +148,10 @@ def json_schema() -> str:
 @lru_cache(maxsize=64)
 def _valid(path: Path, text: str) -> tuple[PackData, str]:
     """What the file says, and its digest. Kept by its text: every session asks, and reading YAML takes its time."""
-    raw = _read(path, text)
+    raw = strict_yaml.read(path, text, f"pack {path.stem}")
     _check_filled_in(path, raw, text)
-    try:
-        data = PackData.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigurationError(_sentence(path, raw, _nodes(text), error)) from error
+    data = strict_yaml.checked(PackData, path, text, raw, f"pack {path.stem}")
     return data, sha256_hex(canonical_json(_plain(raw)))
-
-
-def _read(path: Path, text: str) -> Any:
-    try:
-        raw = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path} line {line} (pack {path.stem}): not valid YAML: {error.problem}.") from error
-    if not isinstance(raw, dict):
-        raise ConfigurationError(f"{path} line 1 (pack {path.stem}): a pack is a mapping of keys.")
-    return raw
-
-
-def _nodes(text: str) -> Node:
-    """The file's nodes, which know their lines."""
-    root: Node = YAML(typ="safe", pure=True).compose(text)
-    return root
 
 
 def unfilled(value: Any, where: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -193,7 +169,7 @@ def _check_filled_in(path: Path, raw: Any, text: str) -> None:
         return
     where, wanted = places[0]
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    line, key = _line(_nodes(text), where), ".".join(map(str, where))
+    line, key = strict_yaml.line_of(text, where), ".".join(map(str, where))
     raise ConfigurationError(
         f"{path} line {line}, key '{key}' (pack {path.stem}): still to be filled in: {wanted}{more}."
     )
@@ -205,49 +181,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _sentence(path: Path, raw: Any, root: Node, error: ValidationError) -> str:
-    """The first fault in words; the others are only counted, since one often causes the next."""
-    faults = error.errors(include_url=False, include_context=False)
-    fault = faults[0]
-    where = _real_location(raw, fault["loc"])
-    message = (
-        "this key is not known" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-    )
-    if fault["type"] == "missing":
-        message = "this key is missing"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    key = ".".join(str(part) for part in where) or "(the whole file)"
-    return f"{path} line {_line(root, where)}, key '{key}' (pack {path.stem}): {message[0].lower()}{message[1:]}{more}."
-
-
-def _real_location(raw: Any, location: tuple[int | str, ...]) -> list[int | str]:
-    """Pydantic's location without the tags of unions, which are no keys of the file."""
-    where: list[int | str] = []
-    for position, part in enumerate(location):
-        last = position == len(location) - 1
-        inside = raw[part] if isinstance(raw, dict) and part in raw else None
-        if isinstance(raw, list) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        elif isinstance(raw, dict) and part in raw and (last or isinstance(inside, dict | list)):
-            raw = inside
-        elif not (isinstance(raw, dict) and last):
-            continue
-        where.append(part)
-    return where
-
-
-def _line(node: Node, where: Sequence[int | str]) -> int:
-    """The line of the key, or of the nearest thing around it."""
-    line = int(node.start_mark.line) + 1
-    for part in where:
-        if isinstance(node, MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if pair is None:
-                return line
-            line, node = int(pair[0].start_mark.line) + 1, pair[1]
-        elif isinstance(node, SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-            line = int(node.start_mark.line) + 1
-    return line

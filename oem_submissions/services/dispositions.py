@@ -19,7 +19,7 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.domain.sweeping import BookedClaim
 from oem_submissions.ports import Crm, Ledger
 from oem_submissions.services.history import Reader, Reading, read_history
-from oem_submissions.services.sync import Untold, outcome_for, write_and_read_back
+from oem_submissions.services.sync import Untold, outcome_for, tell_each, write_and_read_back
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400.0
@@ -128,13 +128,13 @@ def tell_dispositions(
 
     Only of claims that the CRM knows to be filed: for the others the sync of the filing run brings the decision along.
     """
-    untold = []
-    for claim in claims:
+
+    def tell(claim: Claim) -> str | None:
         standing = ledger.standing(claim.claim_id)
         if claim.state is not State.SYNCED or standing is None or not standing.needs_telling:
-            continue
-        if (problem := write_and_read_back(claim, outcome_for(claim, desk_url, standing), crm)) is not None:
-            untold.append(Untold(claim, problem))
-            continue
-        ledger.disposition_told(claim, standing, run_id, actor)
-    return untold
+            return None
+        if (problem := write_and_read_back(claim, outcome_for(claim, desk_url, standing), crm)) is None:
+            ledger.disposition_told(claim, standing, run_id, actor)
+        return problem
+
+    return tell_each(claims, tell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import FILED, TOLD_TO_CRM, State, crm_status
-from oem_submissions.ports import Crm, CrmOutcome, CrmRecordConflict, CrmUnavailable, Ledger
+from oem_submissions.ports import Crm, CrmOutage, CrmOutcome, CrmRecordConflict, CrmUnavailable, Ledger
 
 _log = logging.getLogger(__name__)
 _GOES = 3
@@ -30,14 +30,28 @@ def sync_claims(
     claims: Iterable[Claim], run_id: str | None, actor: str, *, ledger: Ledger, crm: Crm, desk_url: str
 ) -> list[Untold]:
     """Tell the CRM of each claim that it does not know about; what it did not take. One record's trouble is its own."""
-    untold = []
-    for claim in claims:
-        if not needs_telling(claim):
-            continue
+
+    def tell(claim: Claim) -> str | None:
         try:
-            problem = _tell(claim, run_id, actor, ledger, crm, desk_url)
+            return _tell(claim, run_id, actor, ledger, crm, desk_url)
         except StateConflict:
-            problem = f"claim {claim.claim_id} was moved again and again while the CRM was told of it"
+            return f"claim {claim.claim_id} was moved again and again while the CRM was told of it"
+
+    return tell_each((claim for claim in claims if needs_telling(claim)), tell)
+
+
+def tell_each(claims: Iterable[Claim], tell: Callable[[Claim], str | None]) -> list[Untold]:
+    """Tell the CRM of each; what it did not take. An outage costs one time-out, not one for every claim."""
+    untold, outage = [], None
+    for claim in claims:
+        if outage is None:
+            try:
+                problem = tell(claim)
+            except CrmOutage as error:
+                _log.warning("claim %s: %s", claim.claim_id, error)
+                problem = outage = str(error)
+        else:
+            problem = outage
         if problem is not None:
             untold.append(Untold(claim, problem))
     return untold
@@ -48,20 +62,25 @@ def _tell(claim: Claim, run_id: str | None, actor: str, ledger: Ledger, crm: Crm
     for go in range(_GOES):
         outcome = outcome_for(claim, desk_url, ledger.standing(claim.claim_id))
         problem = write_and_read_back(claim, outcome, crm)
-        if problem is not None and not went_with_its_record(claim, crm):
+        if problem is not None and went_with_its_record(claim, crm):
+            problem = None
+        if problem is None:
+            try:
+                ledger.synced(claim, run_id, actor)
+            except StateConflict:
+                if go == _GOES - 1:
+                    raise
+            else:
+                return None
+        current = ledger.claim(claim.claim_id)
+        assert current is not None
+        if problem is not None and (current.version == claim.version or go == _GOES - 1):
             return problem
-        try:
-            ledger.synced(claim, run_id, actor)
-        except StateConflict:
-            current = ledger.claim(claim.claim_id)
-            assert current is not None
-            if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
-                return None  # on its way again: it is told when it arrives
-            if go == _GOES - 1:
-                raise
-            claim = current
-        else:
-            break
+        if current.state is not State.SEALED and current.state not in TOLD_TO_CRM:
+            return None  # on its way again: it is told when it arrives
+        if problem is not None and not needs_telling(current):
+            return None  # another told it, and we have covered nothing
+        claim = current
     return None
 
 
@@ -76,13 +95,18 @@ def went_with_its_record(claim: Claim, crm: Crm) -> bool:
 
 
 def write_and_read_back(claim: Claim, outcome: CrmOutcome, crm: Crm) -> str | None:
-    """Make the record say the outcome, unless it does; None when it was read back equal, else what is wrong."""
+    """Make the record say the outcome, unless it does; None when it was read back equal, else what is wrong.
+
+    Raises `CrmOutage`.
+    """
     try:
         if _says(crm.read_outcome(claim.crm_record_id), outcome):
             return None
         crm.write_outcome(claim.crm_record_id, outcome)
         if (found := crm.read_outcome(claim.crm_record_id)) != outcome:
             return f"the record says {found}, not {outcome}"
+    except CrmOutage:
+        raise
     except (CrmUnavailable, CrmRecordConflict) as error:
         _log.warning("claim %s: %s", claim.claim_id, error)
         return str(error)

@@ -15,6 +15,9 @@ from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -24,6 +27,7 @@ from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET, PASSWO
 
 __all__ = ["CrmTruth", "routes"]
 
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 FAULTS = {
     "outage": "every request answers 503 SERVER_UNAVAILABLE, the log-in too",
     "slow": "every request of the API waits `seconds` first",
@@ -138,7 +142,7 @@ class _Api:
     async def _token(self, request: Request) -> Response:
         form = await request.form()
         given = {name: str(value) for name, value in form.items()}
-        problem = _log_in_problem(given)
+        problem = _log_in_problem(given, self._crm.certificate)
         if problem:
             return JSONResponse({"error": problem[0], "error_description": problem[1]}, 400)
         instance = f"{request.url.scheme}://{request.headers.get('host', '')}"
@@ -226,7 +230,9 @@ def make_dropped_id() -> str:
     return "a0X" + secrets.token_hex(6) + "AAA"
 
 
-def _log_in_problem(given: dict[str, str]) -> tuple[str, str] | None:
+def _log_in_problem(given: dict[str, str], certificate: str | None) -> tuple[str, str] | None:
+    if given.get("grant_type") == JWT_BEARER:
+        return _assertion_problem(given.get("assertion", ""), certificate)
     if given.get("grant_type") not in ("client_credentials", "password"):
         return "unsupported_grant_type", "grant type not supported"
     if given.get("client_id") != CLIENT_ID:
@@ -235,6 +241,20 @@ def _log_in_problem(given: dict[str, str]) -> tuple[str, str] | None:
         return "invalid_client", "invalid client credentials"
     if given["grant_type"] == "password" and (given.get("username"), given.get("password")) != (USERNAME, PASSWORD):
         return "invalid_grant", "authentication failure"
+    return None
+
+
+def _assertion_problem(assertion: str, certificate: str | None) -> tuple[str, str] | None:
+    """Signed by the connected app's key, of the app, for its user, for this audience, and not over."""
+    try:
+        if certificate is None:
+            raise ValueError("no certificate was uploaded")
+        claims = jwt.decode(assertion, RSAKey.import_key(certificate), algorithms=["RS256"]).claims
+        wanted = {"iss": CLIENT_ID, "sub": USERNAME, "aud": "https://login.salesforce.com"}
+        if any(claims.get(name) != value for name, value in wanted.items()) or claims["exp"] < time.time():
+            raise ValueError("not for this")
+    except (JoseError, KeyError, ValueError):
+        return "invalid_grant", "invalid assertion"
     return None
 
 
@@ -308,7 +328,11 @@ class _Admin:
         return {}
 
     async def _settings(self, request: Request) -> Any:
-        self._crm.page_size = max(1, int((await _json_object(request))["page_size"]))
+        given = await _json_object(request)
+        if "certificate" in given:
+            self._crm.certificate = given["certificate"]
+        if "page_size" in given:
+            self._crm.page_size = max(1, int(given["page_size"]))
         return {}
 
     async def _requests(self, request: Request) -> Any:

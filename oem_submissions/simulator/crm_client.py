@@ -63,6 +63,10 @@ class CrmAdmin:
         """Records per page of a query."""
         self._call("POST", "/settings", {"page_size": records})
 
+    def set_certificate(self, public_key: str) -> None:
+        """The connected app's, PEM: log-ins by JWT are signed with its key."""
+        self._call("POST", "/settings", {"certificate": public_key})
+
     def requests(self) -> dict[str, int]:
         """How many requests of each kind arrived: token, query, query_more, read, write, create, download, describe."""
         answer: dict[str, int] = self._call("GET", "/requests")

@@ -63,6 +63,7 @@ class CrmTruth:
         self, state_dir: Path | None = None, page_size: int = 2000, now: Callable[[], datetime] | None = None
     ) -> None:
         self.page_size = page_size
+        self.certificate: str | None = None
         """Records per page of a query."""
         self.now = now or (lambda: datetime.now(UTC))
         self._lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""The two CRMs of the contract suite: the fake, and the Salesforce client against the simulator over https."""
+"""The CRMs of the contract suite: the fake, and each connector on the nearest thing to its CRM that runs here."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from oem_submissions.crm.hubspot import HubSpotCrm
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.crm.salesforce import SalesforceCrm
+from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ports import Crm
 from oem_submissions.simulator.crm import CrmTruth, routes
 from oem_submissions.simulator.crm_client import CrmAdmin
 from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions_tests.crm.hubspot import TOKEN, HubSpotServer, HubSpotWorld, account, mapping_at
+from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
+from oem_submissions_tests.crm.table import TableWorld, table_world
 
 DUE = date(2026, 11, 10)
 
@@ -50,6 +55,8 @@ class World(Protocol):
 
     def writes(self, record_id: str) -> int: ...
 
+    def small_pages(self) -> None: ...
+
     def break_down(self) -> None: ...
 
     def mend(self) -> None: ...
@@ -71,6 +78,9 @@ class MemoryWorld:
 
     def writes(self, record_id: str) -> int:
         return self.crm.writes(record_id)
+
+    def small_pages(self) -> None:
+        """It has none."""
 
     def break_down(self) -> None:
         self.crm.unavailable = "The CRM is down."
@@ -116,6 +126,9 @@ class SalesforceWorld:
 
     def writes(self, record_id: str) -> int:
         return int(self.admin.record(record_id)["writes"])
+
+    def small_pages(self) -> None:
+        self.admin.set_page_size(3)
 
     def break_down(self) -> None:
         self.admin.set_fault("outage")
@@ -196,8 +209,56 @@ def salesforce(served: Served) -> Iterator[SalesforceWorld]:
     admin.close()
 
 
-@pytest.fixture(params=["memory", "salesforce"])
+@pytest.fixture(scope="session")
+def tracker() -> Iterator[RoundupWorld]:
+    """One real Roundup for all tests."""
+    with roundup_world() as one:
+        yield one
+
+
+@pytest.fixture
+def rest(tracker: RoundupWorld) -> RoundupWorld:
+    """The REST connector on an empty Roundup."""
+    tracker.mend()
+    tracker.reset()
+    return tracker
+
+
+@pytest.fixture(scope="session")
+def claims_table(postgres: EmbeddedPostgres) -> Iterator[TableWorld]:
+    """One real table for all tests."""
+    with table_world(postgres) as one:
+        yield one
+
+
+@pytest.fixture
+def table(claims_table: TableWorld) -> TableWorld:
+    """The connector on an empty table."""
+    claims_table.mend()
+    claims_table.reset()
+    return claims_table
+
+
+@pytest.fixture(scope="session")
+def hubspot_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubSpotServer, HubSpotCrm]]:
+    """One local server that follows HubSpot's contract, and the connector on it."""
+    server = HubSpotServer()
+    with serving(server.app(), tmp_path_factory.mktemp("hubspot")) as one:
+        crm = HubSpotCrm(mapping_at(one.http), TOKEN, wait=lambda seconds: None)
+        yield server, crm
+        crm.close()
+
+
+@pytest.fixture
+def hubspot(hubspot_served: tuple[HubSpotServer, HubSpotCrm]) -> HubSpotWorld:
+    """The connector on an empty account."""
+    server, crm = hubspot_served
+    vars(server).update(vars(account(crm._mapping)))
+    return HubSpotWorld(crm, server)
+
+
+@pytest.fixture(params=["memory", "salesforce", "rest", "table", "hubspot"])
 def world(request: pytest.FixtureRequest) -> World:
-    """Each of the two."""
-    made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue("salesforce")
+    """Each of them."""
+    made: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue(request.param)
     return made

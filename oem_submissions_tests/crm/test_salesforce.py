@@ -9,39 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import RSAKey
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from oem_submissions.crm.connection import Connection
-from oem_submissions.crm.fields import SalesforceFields
+from oem_submissions.crm.mapping import JwtBearer, SalesforceMapping, SalesforceOutcome
 from oem_submissions.crm.salesforce import SalesforceCrm
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.ports import CrmFileRefused, CrmRecordConflict, CrmUnavailable
-from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET
+from oem_submissions.simulator.crm_store import CLIENT_ID, CLIENT_SECRET, USERNAME
 from oem_submissions_tests.crm.conftest import SalesforceWorld, Served, serving
 from oem_submissions_tests.crm.test_contract import FILED
-
-
-def test_every_page_is_read_and_each_record_keeps_its_own_files(salesforce: SalesforceWorld) -> None:
-    salesforce.admin.set_page_size(3)
-    files = {f"r{n:02d}": [(f"f{n}-{i}.png", "photo", b"x%d" % n) for i in range(n % 3)] for n in range(11)}
-    names = {salesforce.add(name, {"name": name}, files=attached): name for name, attached in files.items()}
-    records = list(salesforce.crm.due_records())
-    assert sorted(names[r.record_id] for r in records) == sorted(files)
-    for record in records:
-        assert [f.name for f in record.files] == [name for name, _, _ in files[names[record.record_id]]]
-    assert salesforce.admin.requests()["query_more"] >= 3
-
-
-def test_a_failure_on_a_later_page_is_never_taken_for_the_end(salesforce: SalesforceWorld) -> None:
-    salesforce.admin.set_page_size(2)
-    for number in range(5):
-        salesforce.add(f"r{number}", {})
-    records = salesforce.crm.due_records()
-    next(records), next(records)
-    salesforce.admin.set_fault("outage")
-    with pytest.raises(CrmUnavailable, match="503"):
-        list(records)
 
 
 def test_an_expired_session_is_renewed_once_in_the_midst_of_paging(salesforce: SalesforceWorld) -> None:
@@ -147,6 +126,39 @@ def test_a_wrong_secret_is_refused_with_a_remedy_and_not_shown(salesforce: Sales
     crm.close()
 
 
+def test_a_connected_apps_certificate_speaks_for_a_user(salesforce: SalesforceWorld, served: Served) -> None:
+    key = RSAKey.generate_key(2048)
+    private, public = key.as_pem(private=True).decode(), key.as_pem(private=False).decode()
+    mapping = SalesforceMapping(auth=JwtBearer(type="jwt_bearer", username=USERNAME))
+    crm = SalesforceCrm(served.https, CLIENT_ID, private, ca_file=served.ca, mapping=mapping)
+    with pytest.raises(CrmUnavailable, match=r"invalid_grant.*certificate and user") as caught:
+        list(crm.due_records())
+    assert private.splitlines()[1] not in str(caught.value)
+    salesforce.admin.set_certificate(public)
+    record_id = salesforce.add("one", {})
+    assert [record.record_id for record in crm.due_records()] == [record_id]
+    crm.close()
+    with pytest.raises(ConfigurationError, match="crm/private_key"):
+        SalesforceCrm(served.https, CLIENT_ID, public, ca_file=served.ca, mapping=mapping)
+
+
+def test_other_fields_and_words_are_data(salesforce: SalesforceWorld, served: Served) -> None:
+    words = {"FILED": "Submitted", "DEAD": "To correct"}
+    record = {"claim_type": {"always": "coop"}, "oem": {"field": "OEM__c", "values": {"Aurora Motors": "aurora"}}}
+    mapping = SalesforceMapping.model_validate({"status": words, "due": ["Ready"], "record": record})
+    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, mapping=mapping)
+    record_id = salesforce.add("one", {}, oem="Aurora Motors")
+    salesforce.admin.edit(record_id, fields={"Submission_Status__c": "Ready"})
+    [found] = crm.due_records()
+    assert (found.oem, found.claim_type) == ("aurora", "coop")
+    assert crm.read_outcome(record_id) is None
+    crm.write_outcome(record_id, FILED)
+    assert salesforce.admin.record(record_id)["fields"]["Submission_Status__c"] == "Submitted"
+    assert crm.read_outcome(record_id) == FILED
+    assert list(crm.due_records()) == []
+    crm.close()
+
+
 def test_the_certificate_is_checked_whatever_the_environment_trusts(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,8 +183,8 @@ def test_a_netrc_entry_never_replaces_the_token(
 
 
 def test_a_field_that_the_crm_lacks_is_named(salesforce: SalesforceWorld, served: Served) -> None:
-    fields = SalesforceFields(status="Wrong__c")
-    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, fields=fields)
+    mapping = SalesforceMapping(outcome=SalesforceOutcome(status="Wrong__c"))
+    crm = SalesforceCrm(served.https, CLIENT_ID, CLIENT_SECRET, ca_file=served.ca, mapping=mapping)
     assert crm.missing_fields() == ["Wrong__c"]
     with pytest.raises(CrmUnavailable, match=r"No such column 'Wrong__c'.*field mapping"):
         list(crm.due_records())

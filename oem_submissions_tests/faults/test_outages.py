@@ -21,7 +21,7 @@ from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
 from oem_submissions.ledger.store import Ledger, ledger_engine
-from oem_submissions.ports import LedgerUnavailable, Prepared, Submission
+from oem_submissions.ports import CrmOutcome, LedgerUnavailable, Prepared, Submission
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.services.sync import same_standing, sync_claims
@@ -258,3 +258,37 @@ def test_a_claim_is_withdrawn_with_its_record_and_nobody_is_left_to_tell(ledger:
     crm.unavailable = None
     assert told() == []
     assert ledger.untold() == []
+
+
+class Counting(MemoryCrm):
+    """Counts how often it is reached."""
+
+    reached = 0
+
+    def read_outcome(self, record_id: str) -> CrmOutcome | None:
+        self.reached += 1
+        return super().read_outcome(record_id)
+
+
+def test_an_outage_of_the_crm_costs_one_question_and_one_broken_record_costs_only_its_own(ledger: Ledger) -> None:
+    crm, evidence, portal = Counting(), MemoryStore(), FakePortal()
+    for number in (1, 2, 3):
+        claim = ledger.add_claim(new_claim(number))
+        if number != 2:  # the second's record is gone
+            crm.add(claim.crm_record_id, oem="aurora", dealer="10234", claim_type="warranty", due_on=claim.due_on,
+                    payload=warranty_payload(number))  # fmt: skip
+    run(ledger, portal, evidence)
+    seal_claims(ledger.claims(*vars(PARTITION).values()), "r", "w", ledger=ledger, evidence=evidence, **SEALING)
+
+    def untold() -> list[str]:
+        claims = ledger.claims(*vars(PARTITION).values())
+        return [u.problem for u in sync_claims(claims, "r", "w", ledger=ledger, crm=crm, desk_url="http://desk")]
+
+    crm.unavailable = "The CRM is down."
+    assert untold() == ["The CRM is down."] * 3
+    assert crm.reached == 1
+    crm.unavailable = None
+    [problem] = untold()
+    assert "no record" in problem
+    states = {claim.crm_record_id: claim.state for claim in ledger.claims(*vars(PARTITION).values())}
+    assert sorted(states.values()) == [State.SEALED, State.SYNCED, State.SYNCED]
