@@ -25,17 +25,18 @@ from oem_submissions.domain.keys import canonical_json
 from oem_submissions.domain.needles import Kind
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import archive, aria, forms, history, references
+from oem_submissions.portal import archive, aria, documents, forms, history, references
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
-from oem_submissions.portal.locators import is_busy, is_leaving, look_up
+from oem_submissions.portal.locators import is_busy, is_leaving, is_visible, look_up
 from oem_submissions.portal.references import Anchored, Still
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.standing import Standing, inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
+from oem_submissions.ports import Submission
 
 EXTRA_MS = 1000.0
 """How long an extra piece of evidence may take."""
@@ -58,6 +59,7 @@ class Ready:
     """Numbers that looked like a reference before the click."""
     before: bytes
     """The picture before the click."""
+    submission: Submission
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Asker:
         self.warnings: list[str] = []
         self.text = ""
         self.url = ""
+        self._files_due = bool(documents.due(ready.form.documents, ready.submission))
 
     def ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
         """The whole way. May raise anything: the session turns that into `Unknown`."""
@@ -90,6 +93,10 @@ class Asker:
         except StepFailed as failure:
             if failure.reason is ReasonCode.UNEXPECTED_DIALOG:
                 return Unknown(failure.reason, failure.text)
+            if failure.step == documents.STEP:
+                self._walk.stop_loading()
+                self._photograph()
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The portal took the claim, but not its files. {failure}")
             raise
 
     def _ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
@@ -183,11 +190,30 @@ class Asker:
             patience = self._walk.limits.sent_seconds if self._gate.wire.blocked else form.confirmation.wait_seconds
             scope = self._scope()
             verdict = self._look(scope) if scope is not None else NothingYet()
+            if isinstance(verdict, NothingYet) and scope is not None and self._asks_for_files(scope):
+                self._send_files(scope)
+                started = time.monotonic()
+                continue
+            if self._files_due and isinstance(verdict, Accepted | AcceptedForLater):
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, "The portal took the claim without asking for its files.")
             if not isinstance(verdict, NothingYet | InProcess) or time.monotonic() > started + patience:
                 return verdict
             if status not in known:
                 return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The submission was answered with HTTP {status}.")
             self._walk.pause()
+
+    def _asks_for_files(self, scope: Frame) -> bool:
+        asks = self._ready.form.documents
+        return asks is not None and self._files_due and is_visible(scope, asks.marker)
+
+    def _send_files(self, scope: Frame) -> None:
+        """Once the claim is filed. Raises `StepFailed`."""
+        asks = self._ready.form.documents
+        assert asks is not None
+        self._files_due = False
+        with self._walk.explained():
+            documents.send(self._walk, scope, asks, self._ready.submission)
+        self._walk.begin("classify page")
 
     def _look(self, scope: Frame) -> Page:
         try:

@@ -133,7 +133,7 @@ class BrowserSession:
             raise walk.failed(
                 ReasonCode.PAGE_CONTRACT_MISMATCH, "the page tried to submit by itself, and the gate stopped it"
             )
-        self._ready = Ready(form, frame, values, seen, shot.data)
+        self._ready = Ready(form, frame, values, seen, shot.data, submission)
         return Prepared(
             readback=tuple(filled.readback),
             artifacts=(

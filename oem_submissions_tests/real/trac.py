@@ -1,7 +1,7 @@
 """Trac 1.6, an issue tracker, as an installation that takes warranty claims: own fields, files, log-in by HTTP Basic.
 
-`with trac() as portal:` installs what is missing, starts it on a free port with an empty database, and deletes that at the
-end. What is really in it is read from its own database and folder, not from its pages.
+`with trac() as portal:` installs what is missing, starts it on a free port with an empty database, and deletes that at
+the end. What is really in it is read from its own database and folder, not from its pages.
 """
 
 from __future__ import annotations
