@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from playwright.sync_api import ElementHandle, Frame
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Frame
 from playwright.sync_api import Page as BrowserPage
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -25,9 +25,9 @@ from oem_submissions.domain.keys import canonical_json
 from oem_submissions.domain.needles import Kind
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import archive, aria, documents, forms, history, references
+from oem_submissions.portal import archive, aria, documents, filling, forms, history, references
 from oem_submissions.portal.adapter import PortalAdapter
-from oem_submissions.portal.capture import CaptureFailed, visible_text
+from oem_submissions.portal.capture import CaptureFailed, one_line, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_busy, is_leaving, is_visible, look_up
@@ -248,6 +248,8 @@ class Asker:
             self.text = visible_text(self._page)
             frame = self._ready.frame
             known = forms.known_handles(frame, self._ready.form) if self._page is self._walk.page else []
+            scope = self._scope()
+            known += self._repeated(scope) if scope is frame else []
             shot = self._walk.photograph(POST_CONFIRM, {frame: known}, self._page, meanwhile)
         except (CaptureFailed, PlaywrightError):
             return None
@@ -255,6 +257,22 @@ class Asker:
             return None
         self.artifacts = [*(piece for piece in self.artifacts if piece.name != POST_CONFIRM), shot]
         return shot
+
+    def _repeated(self, scope: Frame) -> list[ElementHandle]:
+        """Where the page repeats what anybody may see."""
+        form = self._ready.form
+        public = [where for name, where in form.confirmation.shows.items() if form.fields[name].sensitivity == "public"]
+        return [handle for where in public for handle in look_up(scope, where).element_handles()]
+
+    def _another_claims(self) -> str:
+        """What the page shows otherwise than it was filled in; empty when it repeats it all."""
+        form, scope = self._ready.form, self._scope()
+        for name, where in form.confirmation.shows.items():
+            texts = look_up(scope, where).evaluate_all(forms.TEXTS_OR_VALUES) if scope is not None else []
+            wanted = one_line(filling.expected(form.fields[name], self._ready.values.get(name)))
+            if [one_line(text) for text in texts] != [wanted]:
+                return name
+        return ""
 
     def _take_extras(self) -> None:
         """The page as an archive and as an outline. Whatever goes wrong with them, what was filed stays filed."""
@@ -337,6 +355,9 @@ class Asker:
         if why := self._worthless(found, page, shot, pictured):
             what = f"The picture or text of the page that shows {found.value} is worthless: {why}."
             return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
+        if other := self._another_claims():
+            what = f"The page that shows {found.value} does not repeat the claim's '{other}' as it was filled in."
+            return Unknown(ReasonCode.REFERENCE_SUSPECT, what)
         return self._second_oracle(found)
 
     def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None, pictured: Sequence[Standing]) -> str:

@@ -6,6 +6,7 @@ By then the claim is filed: what goes wrong here is no reason to file it again, 
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 
 from playwright.sync_api import Frame
 
@@ -27,9 +28,14 @@ def due(documents: Documents | None, submission: Submission) -> list[tuple[Attac
     return [(rule, attachment) for rule in rules for attachment in forms.belonging(rule, submission)]
 
 
-def send(walk: Walk, frame: Frame, documents: Documents, submission: Submission) -> None:
-    """Every file, each shown as arrived before the next. Raises `StepFailed` (UPLOAD_FAILED): the claim is filed."""
-    files = due(documents, submission)
+def send(
+    walk: Walk, frame: Frame, documents: Documents, submission: Submission, only: Container[str] | None = None
+) -> None:
+    """Every file, or those named, each shown as arrived before the next. The claim is filed.
+
+    Raises `StepFailed` (UPLOAD_FAILED).
+    """
+    files = [each for each in due(documents, submission) if only is None or each[1].name in only]
     for number, (rule, attachment) in enumerate(files, start=1):
         walk.begin(STEP, f"{number} of {len(files)}")
         _send(walk, frame, documents, rule, attachment, submission.files[attachment.name])

@@ -28,6 +28,10 @@ SUBMIT_BUTTON = "the submit button"
 FILES_HELD = "element => [...element.files].map(file => [file.name, file.size])"
 _TEXT_OR_VALUE = """element => ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText"""
 
+TEXTS_OR_VALUES = """elements => elements.map(element =>
+  element.tagName === "SELECT" ? element.selectedOptions[0]?.label ?? ""
+    : ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText)"""
+
 
 @dataclass
 class Filled:

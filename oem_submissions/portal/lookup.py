@@ -86,6 +86,11 @@ class _Search:
         table.get_by_role("link", name=cell, exact=True).click()
         walk.see(frame, asks.record.marker, "the claim's own page")
         missing = documents.not_listed(frame, asks, self._submission)
+        if missing and asks.record.add:
+            for click in asks.record.add:
+                walk.click(frame, click)
+            documents.send(walk, frame, asks, self._submission, missing)
+            return hit
         return replace(hit, differs=(f"set of files, without {' and '.join(missing)}",)) if missing else hit
 
     def shot(self) -> Artifact:

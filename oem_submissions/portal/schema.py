@@ -106,6 +106,8 @@ class PageField(Element):
     """The radio buttons by value, for the kind `radio`."""
     then: Locator | None = None
     """What must be visible once the field is set, where that redraws the form."""
+    escape: bool = False
+    """Escape is pressed once it is set: it opens something over the form, as a rule a calendar."""
 
     @model_validator(mode="after")
     def _complete(self) -> PageField:
@@ -181,6 +183,8 @@ class Record(Strict):
     """A filed claim's own page, which the list leads to by a link on the reference."""
 
     marker: Locator
+    add: tuple[Click, ...] = ()
+    """From there to the page that asks for a file. None: a person adds what a look finds missing."""
 
 
 class Documents(Strict):
@@ -328,6 +332,8 @@ class Confirmation(Strict):
     history: bool = False
     """Whether the history page must list the claim, once, with this reference."""
     reference: ReferenceRule
+    shows: dict[Key, Locator] = {}
+    """Where it repeats fields of the claim, as text or in controls: they must say what was filled in."""
     in_process: Locator | None = None
     """What is visible while the portal still works on it."""
     wait_seconds: Annotated[int, Field(gt=0, le=120)] = 20
@@ -480,6 +486,8 @@ class Form(Strict):
             raise ValueError("two pages have a field of the same name")
         if self.takes_our_reference and self.takes_our_reference not in fields:
             raise ValueError(f"takes_our_reference names '{self.takes_our_reference}', which is no field")
+        if unknown := set(self.confirmation.shows) - set(fields):
+            raise ValueError(f"confirmation.shows names {', '.join(sorted(unknown))}, which is no field")
         if self.confirmation.history and self.history is None:
             raise ValueError("confirmation.history needs a history section")
         if self.documents and self.confirmation.where != "page":

@@ -121,6 +121,7 @@ class BrowserSession:
         forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
         walk.learn_cookies()
+        worth.require_uncovered(walk, form, filled, submission)
         url = walk.page.url
         places: dict[str, list[Character]] = {}
         shot = self._pre_shot(walk, filled, lambda: places.update(worth.places(form, filled, submission)))

@@ -9,7 +9,8 @@ def form_values(claim: WarrantyClaim) -> dict[str, str]:
     """The title holds what identifies the claim: the tracker has no fields for it."""
     parts = [f"{part.number} x {part.quantity}: {part.amount:.2f}" for part in claim.parts]
     note = [
-        f"VIN {claim.vin}, {claim.odometer} miles, opened {claim.opened_on:%m/%d/%Y}, closed {claim.closed_on:%m/%d/%Y}",
+        f"VIN {claim.vin}, {claim.odometer} miles",
+        f"Opened {claim.opened_on:%m/%d/%Y}, closed {claim.closed_on:%m/%d/%Y}",
         f"Complaint: {claim.complaint}",
         f"Cause: {claim.cause}",
         f"Correction: {claim.correction}",
