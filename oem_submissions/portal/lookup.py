@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 from playwright.sync_api import ElementHandle
 from playwright.sync_api import Error as PlaywrightError
@@ -36,7 +35,7 @@ def ask_history(
     hits = search.hits()
     text, url = visible_text(walk.page), walk.page.url
     if len(hits) == 1:
-        hits = (search.with_its_files(hits[0]),)
+        search.complete(hits[0])
     if hits or control is None:
         return LookUp(hits, None, (search.shot(),), text, url)
     second = _Search(walk, adapter, values_of, control.submission, CONTROL)
@@ -50,7 +49,8 @@ def ask_history(
         again = _Search(walk, adapter, values_of, submission, HISTORY)
         if hits := again.hits():
             text, url = visible_text(walk.page), walk.page.url
-            hits = (again.with_its_files(hits[0]),) if len(hits) == 1 else hits
+            if len(hits) == 1:
+                again.complete(hits[0])
             return LookUp(hits, None, (again.shot(),), text, url)
     return LookUp((), found, (search.shot(), second.shot()), text, url)
 
@@ -76,22 +76,21 @@ class _Search:
             self._photograph()
         return tuple(self._hit(row) for row in rows if self._concerns(row))
 
-    def with_its_files(self, hit: Hit) -> Hit:
-        """The filing, unlike the claim if its own page lacks a file: it may have been filed, and no more."""
+    def complete(self, hit: Hit) -> None:
+        """Send the files that the filing's own page lacks: it may have been filed, and no more. Raises `StepFailed`."""
         asks = self._form.documents
         if asks is None or not documents.due(asks, self._submission) or hit.differs:
-            return hit
+            return
         walk, frame = self._walk, self._walk.page.main_frame
         table, cell = look_up(frame, self._history.table), hit.cells[self._history.reference]
         table.get_by_role("link", name=cell, exact=True).click()
         walk.see(frame, asks.record.marker, "the claim's own page")
         missing = documents.not_listed(frame, asks, self._submission)
-        if missing and asks.record.add:
-            for click in asks.record.add:
-                walk.click(frame, click)
-            documents.send(walk, frame, asks, self._submission, missing)
-            return hit
-        return replace(hit, differs=(f"set of files, without {' and '.join(missing)}",)) if missing else hit
+        if not missing:
+            return
+        for click in asks.record.add:
+            walk.click(frame, click)
+        documents.send(walk, frame, asks, self._submission, missing)
 
     def shot(self) -> Artifact:
         assert self._shot is not None

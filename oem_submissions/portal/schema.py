@@ -183,15 +183,15 @@ class Record(Strict):
     """A filed claim's own page, which the list leads to by a link on the reference."""
 
     marker: Locator
-    add: tuple[Click, ...] = ()
-    """From there to the page that asks for a file. None: a person adds what a look finds missing."""
+    add: Annotated[tuple[Click, ...], Field(min_length=1)]
+    """From there to the page that asks for a file."""
 
 
 class Documents(Strict):
     """The pages on which the portal asks for the files once the claim is filed, one file at a time.
 
     The claim is filed before its first file is sent. So it is confirmed only when the page shows all of them, and a
-    look into the history that finds it opens its record to see whether they are there.
+    look into the history that finds it opens its record, and sends what is missing.
     """
 
     marker: Locator

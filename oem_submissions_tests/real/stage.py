@@ -32,7 +32,7 @@ from oem_submissions_tests.real.trac import Trac, trac
 from oem_submissions_tests.real.wire import Places, Wire, wired
 
 SELECTORS = Path(__file__).parent / "selectors"
-TRAC = Places("/login", "/newticket", "/newticket", "/query", "/chrome/")
+TRAC = Places("/login", "/newticket", "/newticket", "/query", "/chrome/", "/attachment/")
 ROUNDUP = Places("/claims/", "/claims/issue", "/claims/issue", "/claims/issue", "/claims/@@file/")
 _TITLE = re.compile(r"Warranty (\S+) (\S+) line (\d+) (\w+)")
 

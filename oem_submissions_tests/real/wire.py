@@ -39,6 +39,8 @@ class Places:
     history: str
     parts: str
     """What begins so never changes: scripts, styles, pictures."""
+    upload: str = "nowhere"
+    """What begins so takes a file of a filed claim."""
 
 
 @dataclass
@@ -154,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         wire.note(self.command, path)
         submits = self.command == "POST" and path == places.submit
+        if self.command == "POST" and path.startswith(places.upload) and self._loses_upload():
+            return self._reset()
         if slow := wire.take("slow"):
             slow.over.wait(slow.seconds)
         before = wire.take(*_BEFORE) if submits else None
@@ -171,6 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
                 after.over.wait(after.seconds)
             return self._reset()
         return self._answer(status, headers, content)
+
+    def _loses_upload(self) -> bool:
+        """Whether this is the upload that is lost: the second, the first arrives."""
+        lost = self.wire.take("second_upload_lost")
+        return lost is not None and lost.fired == 2
 
     def _history_fails(self, path: str) -> bool:
         return path == self.wire.places.history and self.wire.take("history_error") is not None
