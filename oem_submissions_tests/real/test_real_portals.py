@@ -74,14 +74,14 @@ def test_a_real_application_has_the_claim_once_whatever_happens(
 
 def test_a_claim_goes_from_its_crm_record_into_trac_and_comes_back_with_number_and_proof(stages: Stages) -> None:
     with begin(stages.of("trac"), 91, "warranty") as trial:
-        claim = trial.come_due(with_files(trial.make(), "odometer.jpg", "repair order.pdf"))
+        claim = trial.come_due(with_files(trial.make(), "odometer.jpg", "failed part.jpg"))
         trial.work()
         judge(trial, trial.claim(claim.claim_id), looked_up=False)
 
 
 def test_files_that_did_not_all_arrive_are_sent_by_the_look_and_none_twice(stages: Stages) -> None:
     with begin(stages.of("trac"), 92, "warranty") as trial:
-        claim = trial.come_due(with_files(trial.make(), "odometer.jpg", "repair order.pdf"))
+        claim = trial.come_due(with_files(trial.make(), "odometer.jpg", "failed part.jpg"))
         real(trial).set_fault("trac", "second_upload_lost", times=2)
         trial.work()
         held = trial.claim(claim.claim_id)
