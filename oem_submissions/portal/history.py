@@ -146,7 +146,7 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
         raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"a page of the history has more than {ROWS} rows")
     if searched and one_line(searched).lower() not in one_line(read["page"]).lower():
         raise _AnotherList(f"the history's list is not the one for '{searched}'")
-    if not read["headings"] and empty.count():
+    if not read["headings"] and empty.filter(visible=True).count():
         return []  # a table that says so itself, in one cell over all columns
     missing = {history.reference, *history.key.values(), *history.not_filed, *also} - set(read["headings"])
     if missing:

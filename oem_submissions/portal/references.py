@@ -68,7 +68,7 @@ def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     handles = found.first.element_handles() if times == 1 else []
     if not handles:
         return Anchored(times)
-    titled = frozenset(matches(rule.title, scope.page.title())) if rule.title else frozenset()
+    titled = frozenset(matches(rule.title, limit(scope.page.title(), RAW_LIMIT))) if rule.title else frozenset()
     return Anchored(times, _witnessed(scope, rule, handles[0]), standing(handles[0]), titled)
 
 
