@@ -69,7 +69,7 @@ class Verdicts:
 
     def _reference(self, claim: Claim, text: str) -> Reference:
         form = load_pack(self.settings.selectors, claim.oem).form(claim.claim_type)
-        found = in_cell(form.confirmation.reference, text, text, adapter(claim.oem).reference_is_plausible)
+        found = in_cell(form.listed_reference, text, text, adapter(claim.oem).reference_is_plausible)
         if isinstance(found, Unknown):
             raise VerdictRefused(found.text)
         return found

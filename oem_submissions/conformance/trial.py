@@ -231,7 +231,7 @@ def beside(trial: Trial) -> Iterator[Trial]:
 def _at_dealer(stage: Stage, dealer: str, kind: str, open_parts: ExitStack) -> Trial:
     subject = stage.subject
     totp = TOTP_SECRET if subject.skin.uses_totp else None
-    account = Account(subject.oem, dealer, f"claims{dealer.lower()}", f"Pw-{dealer}-k7Qz!x", totp)
+    account = Account(subject.oem, dealer, subject.skin.username(dealer), f"Pw-{dealer}-k7Qz!x", totp)
     stage.simulator.client.add_account(
         account.oem, dealer, account.username, account.password, f"Dealer {dealer} Motors", totp
     )

@@ -22,6 +22,8 @@ class HistoryRules:
     """After the click; before that, absence proves nothing."""
     deadline_hours: int | None
     """After the click a reference that comes later must be there; None when the portal gives it at once."""
+    sends_files: bool = False
+    """Files go to a claim that is filed already: a look that finds it sends those that are missing."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from playwright.sync_api import ElementHandle, Frame
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Frame
 from playwright.sync_api import Page as BrowserPage
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -25,17 +25,18 @@ from oem_submissions.domain.keys import canonical_json
 from oem_submissions.domain.needles import Kind
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import archive, aria, forms, history, references
+from oem_submissions.portal import archive, aria, documents, filling, forms, history, references
 from oem_submissions.portal.adapter import PortalAdapter
-from oem_submissions.portal.capture import CaptureFailed, visible_text
+from oem_submissions.portal.capture import CaptureFailed, one_line, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
-from oem_submissions.portal.locators import is_busy, is_leaving, look_up
+from oem_submissions.portal.locators import is_busy, is_leaving, is_visible, look_up
 from oem_submissions.portal.references import Anchored, Still
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.standing import Standing, inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
+from oem_submissions.ports import Submission
 
 EXTRA_MS = 1000.0
 """How long an extra piece of evidence may take."""
@@ -58,6 +59,7 @@ class Ready:
     """Numbers that looked like a reference before the click."""
     before: bytes
     """The picture before the click."""
+    submission: Submission
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Asker:
         self.warnings: list[str] = []
         self.text = ""
         self.url = ""
+        self._files_due = bool(documents.due(ready.form.documents, ready.submission))
 
     def ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
         """The whole way. May raise anything: the session turns that into `Unknown`."""
@@ -90,6 +93,10 @@ class Asker:
         except StepFailed as failure:
             if failure.reason is ReasonCode.UNEXPECTED_DIALOG:
                 return Unknown(failure.reason, failure.text)
+            if failure.step == documents.STEP:
+                self._walk.stop_loading()
+                self._photograph()
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The portal took the claim, but not its files. {failure}")
             raise
 
     def _ask(self, on_sent: Callable[[Wire], None]) -> Outcome:
@@ -183,11 +190,30 @@ class Asker:
             patience = self._walk.limits.sent_seconds if self._gate.wire.blocked else form.confirmation.wait_seconds
             scope = self._scope()
             verdict = self._look(scope) if scope is not None else NothingYet()
+            if isinstance(verdict, NothingYet) and scope is not None and self._asks_for_files(scope):
+                self._send_files(scope)
+                started = time.monotonic()
+                continue
+            if self._files_due and isinstance(verdict, Accepted | AcceptedForLater):
+                return Unknown(ReasonCode.OUTCOME_UNKNOWN, "The portal took the claim without asking for its files.")
             if not isinstance(verdict, NothingYet | InProcess) or time.monotonic() > started + patience:
                 return verdict
             if status not in known:
                 return Unknown(ReasonCode.OUTCOME_UNKNOWN, f"The submission was answered with HTTP {status}.")
             self._walk.pause()
+
+    def _asks_for_files(self, scope: Frame) -> bool:
+        asks = self._ready.form.documents
+        return asks is not None and self._files_due and is_visible(scope, asks.marker)
+
+    def _send_files(self, scope: Frame) -> None:
+        """Once the claim is filed. Raises `StepFailed`."""
+        asks = self._ready.form.documents
+        assert asks is not None
+        self._files_due = False
+        with self._walk.explained():
+            documents.send(self._walk, scope, asks, self._ready.submission)
+        self._walk.begin("classify page")
 
     def _look(self, scope: Frame) -> Page:
         try:
@@ -222,6 +248,8 @@ class Asker:
             self.text = visible_text(self._page)
             frame = self._ready.frame
             known = forms.known_handles(frame, self._ready.form) if self._page is self._walk.page else []
+            scope = self._scope()
+            known += self._repeated(scope) if scope is frame else []
             shot = self._walk.photograph(POST_CONFIRM, {frame: known}, self._page, meanwhile)
         except (CaptureFailed, PlaywrightError):
             return None
@@ -229,6 +257,22 @@ class Asker:
             return None
         self.artifacts = [*(piece for piece in self.artifacts if piece.name != POST_CONFIRM), shot]
         return shot
+
+    def _repeated(self, scope: Frame) -> list[ElementHandle]:
+        """Where the page repeats what anybody may see."""
+        form = self._ready.form
+        public = [where for name, where in form.confirmation.shows.items() if form.fields[name].sensitivity == "public"]
+        return [handle for where in public for handle in look_up(scope, where).element_handles()]
+
+    def _another_claims(self) -> str:
+        """What the page shows otherwise than it was filled in; empty when it repeats it all."""
+        form, scope = self._ready.form, self._scope()
+        for name, where in form.confirmation.shows.items():
+            texts = look_up(scope, where).evaluate_all(forms.TEXTS_OR_VALUES) if scope is not None else []
+            wanted = one_line(filling.expected(form.fields[name], self._ready.values.get(name)))
+            if [one_line(text) for text in texts] != [wanted]:
+                return name
+        return ""
 
     def _take_extras(self) -> None:
         """The page as an archive and as an outline. Whatever goes wrong with them, what was filed stays filed."""
@@ -311,6 +355,9 @@ class Asker:
         if why := self._worthless(found, page, shot, pictured):
             what = f"The picture or text of the page that shows {found.value} is worthless: {why}."
             return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
+        if other := self._another_claims():
+            what = f"The page that shows {found.value} does not repeat the claim's '{other}' as it was filled in."
+            return Unknown(ReasonCode.REFERENCE_SUSPECT, what)
         return self._second_oracle(found)
 
     def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None, pictured: Sequence[Standing]) -> str:

@@ -45,6 +45,19 @@ _BUTTON = """([one, other]) =>
 _SAME = "(pairs) => pairs.map(([one, other]) => one === other)"
 
 
+_COVERED = """(elements) => {
+  const [x, y] = [scrollX, scrollY];
+  const covered = elements.map(element => {
+    element.scrollIntoView({block: "center", behavior: "instant"});
+    const {left, top, width, height} = element.getBoundingClientRect();
+    const hit = document.elementFromPoint(left + width / 2, top + height / 2);
+    return hit !== null && hit !== element && !element.contains(hit) && !hit.contains(element);
+  });
+  scrollTo({left: x, top: y, behavior: "instant"});
+  return covered;
+}"""
+
+
 class ElementNotFound(Exception):
     """An element of the pack is not there, is there twice, or its witness points elsewhere: one sentence."""
 
@@ -130,6 +143,8 @@ def fill(scope: Frame, controls: Iterable[Control], values: Mapping[str, str]) -
         wanted = expected(control.field, values.get(control.name))
         if held[control.name] != wanted:
             _by_hand(scope, control, wanted)
+        if control.field.escape:
+            control.handle.press("Escape")
 
 
 def _by_hand(scope: Frame, control: Control, wanted: str) -> None:
@@ -160,6 +175,12 @@ def read(scope: Frame, controls: Iterable[Control]) -> dict[str, str | None]:
             chosen = [value for value, at in control.field.options.items() if look_up(scope, at).is_checked()]
             held[control.name] = chosen[0] if len(chosen) == 1 else ""
     return held
+
+
+def covered(scope: Frame, handles: Mapping[str, ElementHandle]) -> list[str]:
+    """The names of those that lie under something else: a reader does not see what they hold."""
+    under: list[bool] = scope.evaluate(_COVERED, list(handles.values())) if handles else []
+    return [name for name, is_under in zip(handles, under, strict=True) if is_under]
 
 
 def expected(field: PageField, value: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import re2
@@ -25,8 +25,12 @@ from oem_submissions.ports import Submission
 
 log = logging.getLogger(__name__)
 SUBMIT_BUTTON = "the submit button"
-_FILES = "element => [...element.files].map(file => [file.name, file.size])"
+FILES_HELD = "element => [...element.files].map(file => [file.name, file.size])"
 _TEXT_OR_VALUE = """element => ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText"""
+
+TEXTS_OR_VALUES = """elements => elements.map(element =>
+  element.tagName === "SELECT" ? element.selectedOptions[0]?.label ?? ""
+    : ["INPUT", "TEXTAREA"].includes(element.tagName) ? element.value : element.innerText)"""
 
 
 @dataclass
@@ -235,7 +239,7 @@ def _go_on(walk: Walk, form: Form, page: FormPage, frame: Frame) -> None:
 
 def check_attachments(walk: Walk, form: Form, submission: Submission) -> None:
     """Every attachment has its bytes and a place in the form. Raises `StepFailed` (ATTACHMENT_REJECTED)."""
-    rules = [rule for page in form.pages for rule in page.attachments]
+    rules = form.attachments
     for attachment in submission.claim.attachments:
         rule = next((rule for rule in rules if _fits(rule, attachment)), None)
         if rule is None:
@@ -259,7 +263,8 @@ def _fits(rule: AttachmentRule, attachment: Attachment) -> bool:
     return attachment.media_type in rule.media_types and (not rule.kinds or attachment.kind in rule.kinds)
 
 
-def _belonging(rule: AttachmentRule, submission: Submission) -> list[Attachment]:
+def belonging(rule: AttachmentRule, submission: Submission) -> list[Attachment]:
+    """The claim's files that go there."""
     return [attachment for attachment in submission.claim.attachments if _fits(rule, attachment)]
 
 
@@ -267,7 +272,7 @@ def _attach(walk: Walk, page: FormPage, frame: Frame, submission: Submission) ->
     for rule in page.attachments:
         files: list[FilePayload] = [
             {"name": a.name, "mimeType": a.media_type, "buffer": submission.files[a.name]}
-            for a in _belonging(rule, submission)
+            for a in belonging(rule, submission)
         ]
         if not files:
             continue
@@ -281,9 +286,11 @@ def _attach(walk: Walk, page: FormPage, frame: Frame, submission: Submission) ->
 
 def _until_arrived(walk: Walk, frame: Frame, rule: AttachmentRule, submission: Submission) -> None:
     assert rule.row is not None
-    wanted = len(_belonging(rule, submission))
+    wanted = len(belonging(rule, submission))
     deadline = time.monotonic() + walk.limits.action_seconds
-    while len(_rows(frame, rule.row)) < wanted or not all(seen for _, _, seen in _shown(frame, rule, submission)):
+    while len(_rows(frame, rule.row)) < wanted or not all(
+        seen for _, _, seen in shown_files(frame, rule, belonging(rule, submission))
+    ):
         if rule.refused is not None and is_visible(frame, rule.refused):
             said = one_line(look_up(frame, rule.refused).first.inner_text())
             raise walk.failed(ReasonCode.UPLOAD_FAILED, f"the portal did not take a file: {said}")
@@ -297,25 +304,26 @@ def _rows(frame: Frame, row: Locator) -> list[str]:
     return [one_line(text) for text in look_up(frame, row).all_inner_texts()]
 
 
-def _shown(frame: Frame, rule: AttachmentRule, submission: Submission) -> list[tuple[str, str, bool]]:
+def shown_files(frame: Frame, rule: AttachmentRule, files: Sequence[Attachment]) -> list[tuple[str, str, bool]]:
     """Name, expected text, and whether a row of the page begins with that text."""
     assert rule.row is not None
     assert rule.shown is not None
     rows = _rows(frame, rule.row)
-    texts = [
-        (a.name, filled_in(rule.shown, {"name": a.name, "size": str(a.size)})) for a in _belonging(rule, submission)
-    ]
+    texts = [(a.name, filled_in(rule.shown, {"name": a.name, "size": str(a.size)})) for a in files]
     return [(name, text, any(f"{row} ".startswith(f"{text} ") for row in rows)) for name, text in texts]
 
 
 def _read_back_files(walk: Walk, page: FormPage, filled: Filled, submission: Submission) -> None:
     for rule in page.attachments:
-        wanted = {a.name: f"{a.name} ({a.size} bytes)" for a in _belonging(rule, submission)}
+        wanted = {a.name: f"{a.name} ({a.size} bytes)" for a in belonging(rule, submission)}
         if rule.row is not None:
-            held = {name: wanted[name] if seen else "" for name, _, seen in _shown(filled.frame, rule, submission)}
+            held = {
+                name: wanted[name] if seen else ""
+                for name, _, seen in shown_files(filled.frame, rule, belonging(rule, submission))
+            }
             extra = len(_rows(filled.frame, rule.row)) - len(wanted)
         else:
-            files = look_up(filled.frame, rule.find).evaluate(_FILES)
+            files = look_up(filled.frame, rule.find).evaluate(FILES_HELD)
             held = {name: f"{name} ({size} bytes)" for name, size in files}
             extra = len(set(held) - set(wanted))
         for name, text in wanted.items():
@@ -350,4 +358,4 @@ def known_handles(frame: Frame, form: Form) -> list[ElementHandle]:
 
 
 def _label(locator: Locator, name: str) -> str:
-    return getattr(locator, "label", None) or getattr(locator, "name", None) or name
+    return next((said for part in ("label", "name", "beside") if (said := getattr(locator, part, None))), name)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import re2
 from playwright.sync_api import BrowserContext, Request, Response, Route
@@ -20,6 +20,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.outcomes import Wire
+from oem_submissions.portal.schema import Previews
 from oem_submissions.portal.schema import Request as SubmitRequest
 from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.standstill import Pulse
@@ -42,7 +43,7 @@ class SubmitGate:
 
     def __init__(self, submit_requests: tuple[SubmitRequest, ...], standstill_seconds: float = 30.0) -> None:
         self._standstill_seconds = standstill_seconds
-        self._paths = [re2.compile(request.path) for request in submit_requests]
+        self._rules = [(re2.compile(request.path), request.previews) for request in submit_requests]
         self._position = Position.CLOSED
         self._wire = Wire()
         self._on_sent: Callable[[Wire], None] | None = None
@@ -90,16 +91,19 @@ class SubmitGate:
         self._position = Position.SPENT
 
     def _on_route(self, route: Route, request: Request) -> None:
-        if request.method in _SAFE or not self._files(request):
+        if request.method in _SAFE or not (rules := self._rules_of(request)):
             route.continue_()
+        elif all(previews is not None and _is_preview(request, previews) for previews in rules):
+            route.abort("blockedbyclient")
         elif self._position is not Position.ARMED:
             self._block(route, request)
         else:
             self._let_one_through(route, request)
 
-    def _files(self, request: Request) -> bool:
+    def _rules_of(self, request: Request) -> list[Previews | None]:
+        """One for each submit path that the request goes to; none when it files nothing."""
         path = urlsplit(request.url).path
-        return any(pattern.fullmatch(path) for pattern in self._paths)
+        return [previews for pattern, previews in self._rules if pattern.fullmatch(path)]
 
     def _block(self, route: Route, request: Request) -> None:
         self._wire = dataclasses.replace(self._wire, blocked=self._wire.blocked + 1)
@@ -150,6 +154,19 @@ class SubmitGate:
     def _on_failed(self, request: Request) -> None:
         if self._request is not None and request == self._request:
             self.lost = request.failure or "the request failed"
+
+
+def _is_preview(request: Request, previews: Previews) -> bool:
+    """Whether the request asks only to be shown what was typed. What can't be read to its end is none."""
+    body = _body(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body is None or kind != "application/x-www-form-urlencoded" or urlsplit(request.url).query:
+        return False
+    try:
+        names = {name for name, _ in parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True)}
+    except ValueError:
+        return False
+    return previews.has in names and previews.lacks not in names
 
 
 def _body(request: Request) -> bytes | None:

@@ -23,9 +23,10 @@ PAGES = 50
 SEARCHES = 3
 """Times that a search is made whose page shows another list than the one that was asked for."""
 ROWS = 5000
-"""Rows of one page of a list that are read at most."""
+"""Rows of one page of a list that are read at most. One cell over all columns is a group's heading, or a footer."""
 _TABLE = """(table, [most, cell, page]) => {
-  const shown = [...table.rows].slice(0, most + 2);
+  const spans = row => row.cells.length === 1 && row.cells[0].colSpan > 1;
+  const shown = [...table.rows].filter(row => !spans(row)).slice(0, most + 2);
   const rows = shown.map(row => [...row.cells].map(each => each.innerText.trim().slice(0, cell)));
   const text = document.body.innerText;
   return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: text.slice(0, page)};
@@ -145,6 +146,8 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
         raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"a page of the history has more than {ROWS} rows")
     if searched and one_line(searched).lower() not in one_line(read["page"]).lower():
         raise _AnotherList(f"the history's list is not the one for '{searched}'")
+    if not read["headings"] and empty.filter(visible=True).count():
+        return []  # a table that says so itself, in one cell over all columns
     missing = {history.reference, *history.key.values(), *history.not_filed, *also} - set(read["headings"])
     if missing:
         raise walk.failed(

@@ -203,7 +203,7 @@ def _filing(walk: Walk, adapter: PortalAdapter, claim_type: str, form: Form, row
     rules = _rules(history)
     values = {name: cells.get(heading, "") for name, heading in history.key.items()}
     ours = history.key.get(form.takes_our_reference or "")
-    rule, text = form.confirmation.reference, "\t".join(cells.values())
+    rule, text = form.listed_reference, "\t".join(cells.values())
     reference = in_cell(rule, cells[history.reference], text, adapter.reference_is_plausible)
     if isinstance(reference, Unknown):
         reference = Unknown(reference.reason, reference.text[:_TEXT])

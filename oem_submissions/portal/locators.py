@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
+import re2
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Frame
 from playwright.sync_api import Locator as Found
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -16,6 +18,17 @@ class Strict(BaseModel):
     """The base of everything in a pack: frozen, and a key that is not declared is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _anchored(pattern: str) -> str:
+    if not (pattern.startswith("^") and pattern.endswith("$")):
+        raise ValueError("the pattern stands for the whole text: begin it with ^ and end it with $")
+    try:
+        re2.compile(pattern)  # in linear time, and
+        re.compile(pattern)  # as the browser takes it
+    except (re2.error, re.error) as error:
+        raise ValueError(f"not a pattern: {error}") from error
+    return pattern
 
 
 Role = Literal[
@@ -54,10 +67,20 @@ class ByText(Strict):
     within: Locator | None = None
 
 
+class ByPattern(Strict):
+    """By its whole visible text, of which a part changes: "Hello, 10234". The innermost element that has it all."""
+
+    matches: Annotated[str, Field(min_length=3, max_length=200), AfterValidator(_anchored)]
+    """A pattern from ^ to $."""
+    within: Locator | None = None
+
+
 class Beside(Strict):
     """The value that stands beside a visible caption: `<th>caption</th><td>value</td>`, or `<dt>` and `<dd>`."""
 
     beside: Name
+    control: bool = False
+    """The control that stands there, where a table is the layout and no label is tied to its control."""
     within: Locator | None = None
 
 
@@ -69,7 +92,16 @@ class ByCss(Strict):
     within: Locator | None = None
 
 
-_KINDS = {"role": ByRole, "label": ByLabel, "testid": ByTestId, "text": ByText, "beside": Beside, "css": ByCss}
+_CONTROL = "//*[self::input[not(@type='hidden')] or self::select or self::textarea]"
+_KINDS = {
+    "role": ByRole,
+    "label": ByLabel,
+    "testid": ByTestId,
+    "text": ByText,
+    "matches": ByPattern,
+    "beside": Beside,
+    "css": ByCss,
+}
 
 
 def _kind(value: Any) -> str | None:
@@ -85,6 +117,7 @@ Locator = Annotated[
     | Annotated[ByLabel, Tag("label")]
     | Annotated[ByTestId, Tag("testid")]
     | Annotated[ByText, Tag("text")]
+    | Annotated[ByPattern, Tag("matches")]
     | Annotated[Beside, Tag("beside")]
     | Annotated[ByCss, Tag("css")],
     Discriminator(
@@ -94,7 +127,7 @@ Locator = Annotated[
     ),
 ]
 assert {tag.__metadata__[0].tag for tag in get_args(get_args(Locator)[0])} == set(_KINDS)
-for _model in (ByRole, ByLabel, ByTestId, ByText, Beside, ByCss):
+for _model in (ByRole, ByLabel, ByTestId, ByText, ByPattern, Beside, ByCss):
     _model.model_rebuild()
 
 
@@ -118,11 +151,13 @@ def look_up(scope: Frame | Found, locator: Locator) -> Found:
             return scope.get_by_test_id(locator.testid)
         case ByText():
             return scope.get_by_text(locator.text, exact=True)
+        case ByPattern():
+            return scope.get_by_text(re.compile(locator.matches))
         case Beside():
-            caption = _xpath_text(locator.beside)
+            caption, inside = _xpath_text(locator.beside), _CONTROL if locator.control else ""
             return scope.locator(
-                f"xpath=.//th[normalize-space()={caption}]/following-sibling::td[1]"
-                f" | .//dt[normalize-space()={caption}]/following-sibling::dd[1]"
+                f"xpath=.//th[normalize-space()={caption}]/following-sibling::td[1]{inside}"
+                f" | .//dt[normalize-space()={caption}]/following-sibling::dd[1]{inside}"
             )
         case ByCss():
             return scope.locator(f"css={locator.css}")
@@ -159,8 +194,10 @@ def in_words(locator: Locator) -> str:
             words = f"test id '{locator.testid}'"
         case ByText():
             words = f"the text '{locator.text}'"
+        case ByPattern():
+            words = f"a text like '{locator.matches}'"
         case Beside():
-            words = f"the value beside '{locator.beside}'"
+            words = f"the {'control' if locator.control else 'value'} beside '{locator.beside}'"
         case ByCss():
             words = f"css '{locator.css}'"
     return f"{words} within {in_words(locator.within)}" if locator.within else words

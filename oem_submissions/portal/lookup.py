@@ -10,6 +10,7 @@ from playwright.sync_api import Error as PlaywrightError
 from oem_submissions.domain.evidence import CONTROL, HISTORY, Artifact
 from oem_submissions.domain.outcomes import Hit, LookUp, Reference
 from oem_submissions.domain.reasons import ReasonCode
+from oem_submissions.portal import documents
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.capture import CaptureFailed, visible_text
 from oem_submissions.portal.history import Row, differences, read_list
@@ -33,6 +34,8 @@ def ask_history(
     search = _Search(walk, adapter, values_of, submission, HISTORY)
     hits = search.hits()
     text, url = visible_text(walk.page), walk.page.url
+    if len(hits) == 1:
+        search.complete(hits[0])
     if hits or control is None:
         return LookUp(hits, None, (search.shot(),), text, url)
     second = _Search(walk, adapter, values_of, control.submission, CONTROL)
@@ -45,7 +48,10 @@ def ask_history(
         # what was seen on both sides of it.
         again = _Search(walk, adapter, values_of, submission, HISTORY)
         if hits := again.hits():
-            return LookUp(hits, None, (again.shot(),), visible_text(walk.page), walk.page.url)
+            text, url = visible_text(walk.page), walk.page.url
+            if len(hits) == 1:
+                again.complete(hits[0])
+            return LookUp(hits, None, (again.shot(),), text, url)
     return LookUp((), found, (search.shot(), second.shot()), text, url)
 
 
@@ -58,6 +64,7 @@ class _Search:
         self._form = walk.pack.form(submission.claim.claim_type)
         assert self._form.history is not None, "who asks has read the history's rules first"
         self._walk, self._adapter, self._name = walk, adapter, name
+        self._submission = submission
         self._history: History = self._form.history
         self._values = values_of(self._form, submission)
         self._identifying = identifying(self._form, submission)
@@ -68,6 +75,22 @@ class _Search:
         if self._shot is None:
             self._photograph()
         return tuple(self._hit(row) for row in rows if self._concerns(row))
+
+    def complete(self, hit: Hit) -> None:
+        """Send the files that the filing's own page lacks: it may have been filed, and no more. Raises `StepFailed`."""
+        asks = self._form.documents
+        if asks is None or not documents.due(asks, self._submission) or hit.differs:
+            return
+        walk, frame = self._walk, self._walk.page.main_frame
+        table, cell = look_up(frame, self._history.table), hit.cells[self._history.reference]
+        table.get_by_role("link", name=cell, exact=True).click()
+        walk.see(frame, asks.record.marker, "the claim's own page")
+        missing = documents.not_listed(frame, asks, self._submission)
+        if not missing:
+            return
+        for click in asks.record.add:
+            walk.click(frame, click)
+        documents.send(walk, frame, asks, self._submission, missing)
 
     def shot(self) -> Artifact:
         assert self._shot is not None
@@ -81,7 +104,7 @@ class _Search:
         return resembles(differences(row, self._history, self._values), self._form, self._history, self._identifying)
 
     def _hit(self, row: Row) -> Hit:
-        cells, rule = row.cells, self._form.confirmation.reference
+        cells, rule = row.cells, self._form.listed_reference
         text = "\t".join(cells.values())
         reference = in_cell(rule, cells[self._history.reference], text, self._adapter.reference_is_plausible)
         differ = differences(row, self._history, self._values)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import re2
+from playwright.sync_api import ElementHandle, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Frame, Page
 
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
@@ -54,21 +54,30 @@ class Anchored:
     times: int
     """How often the reference's locator hits."""
     witnessed: bool = False
-    """Whether the witness hits the same place, and no other."""
+    """Whether the witness hits the same place, and no other; True where the pack names none."""
     place: Standing = field(default_factory=lambda: Standing(""))
     """Of the one element; empty when there is none, or when there are several."""
+    titled: frozenset[str] = frozenset()
+    """The numbers in the page's title, where the pack says how they stand there."""
 
 
 def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     """What stands on the page where the reference should be. However many there are, only one is read."""
-    found, witness = look_up(scope, rule.find), look_up(scope, rule.witness)
+    found = look_up(scope, rule.find)
     times = found.count()
     handles = found.first.element_handles() if times == 1 else []
     if not handles:
         return Anchored(times)
+    titled = frozenset(matches(rule.title, limit(scope.page.title(), RAW_LIMIT))) if rule.title else frozenset()
+    return Anchored(times, _witnessed(scope, rule, handles[0]), standing(handles[0]), titled)
+
+
+def _witnessed(scope: Frame, rule: ReferenceRule, handle: ElementHandle) -> bool:
+    if rule.witness is None:
+        return True
+    witness = look_up(scope, rule.witness)
     witnesses = witness.first.element_handles() if witness.count() == 1 else []
-    witnessed = bool(witnesses) and bool(handles[0].evaluate(_SAME, witnesses))
-    return Anchored(times, witnessed, standing(handles[0]))
+    return bool(witnesses) and bool(handle.evaluate(_SAME, witnesses))
 
 
 class TooMuch(Exception):
@@ -147,6 +156,8 @@ def _doubt(rule: ReferenceRule, found: Anchored, value: str, raw: str, spans: Co
     """Why the page's one match may not be what a person reads there; empty when it is."""
     if not found.witnessed:
         return f"The locator of the {rule.kind} and its witness hit different texts."
+    if rule.title is not None and found.titled != {value}:
+        return f"The page shows the {rule.kind} {value}, its title {' and '.join(sorted(found.titled)) or 'none'}."
     if hidden := next((character for character in raw if is_invisible(character)), None):
         return f"The text where the {rule.kind} stands holds an invisible character, U+{ord(hidden):04X}."
     if not is_plain(value):

@@ -75,7 +75,8 @@ class BrowserPortal:
         if form.history is None:
             return None
         later = form.confirmation.later
-        return HistoryRules(form.history.settle_minutes, later.deadline_hours if later else None)
+        hours = later.deadline_hours if later else None
+        return HistoryRules(form.history.settle_minutes, hours, form.documents is not None)
 
     def listing_rules(self, claim_type: str) -> ListingRules | None:
         """What the pack says of the whole list of such claims; None when this version can't list them."""

@@ -111,6 +111,8 @@ class PageField(Element):
     """The radio buttons by value, for the kind `radio`."""
     then: Locator | None = None
     """What must be visible once the field is set, where that redraws the form."""
+    escape: bool = False
+    """Escape is pressed once it is set: it opens something over the form, as a rule a calendar."""
 
     @model_validator(mode="after")
     def _complete(self) -> PageField:
@@ -182,6 +184,42 @@ class AttachmentRule(Strict):
         return self
 
 
+class Record(Strict):
+    """A filed claim's own page, which the list leads to by a link on the reference."""
+
+    marker: Locator
+    add: Annotated[tuple[Click, ...], Field(min_length=1)]
+    """From there to the page that asks for a file."""
+
+
+class Documents(Strict):
+    """The pages on which the portal asks for the files once the claim is filed, one file at a time.
+
+    The claim is filed before its first file is sent. So it is confirmed only when the page shows all of them, and a
+    look into the history that finds it opens its record, and sends what is missing.
+    """
+
+    marker: Locator
+    """What is visible where a file is asked for."""
+    attachments: Annotated[tuple[AttachmentRule, ...], Field(min_length=1)]
+    """Each with `row` and `shown`: where the files that arrived are listed, there and in the record."""
+    send: Locator
+    """The button that sends a file."""
+    again: Locator | None = None
+    """The way to the next file; without it there can be one only."""
+    done: Click | None = None
+    """The way to the confirmation when all are there."""
+    record: Record
+
+    @model_validator(mode="after")
+    def _shown(self) -> Documents:
+        if any(rule.row is None for rule in self.attachments):
+            raise ValueError("documents need row and shown: else nobody can tell whether a file arrived")
+        if self.again is None and sum(rule.max_files for rule in self.attachments) > 1:
+            raise ValueError("without again there can be one file only: set max_files to 1")
+        return self
+
+
 class FormPage(Strict):
     """One page of a form; a wizard has several."""
 
@@ -206,12 +244,27 @@ class Dialog(Strict):
     """Its whole text."""
 
 
+class Previews(Strict):
+    """What tells a preview, which a page's script sends to the same path while one types, from a submission.
+
+    Both must hold, of a plain form's body; whatever can't be read is a submission. No preview is let through: it would
+    draw the page anew, values and all, while that is photographed.
+    """
+
+    has: Words
+    """A field that every preview carries."""
+    lacks: Words
+    """A field that every submission carries and no preview: as a rule the submit button's name."""
+
+
 class Request(Strict):
     """The request that files the claim: the submit gate watches it."""
 
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     path: Pattern
     """The whole path, without query."""
+    previews: Previews | None = None
+    """None: every such request files."""
 
 
 class Submit(Strict):
@@ -222,14 +275,24 @@ class Submit(Strict):
     dialog: Dialog | None = None
 
 
-class ReferenceRule(Critical):
-    """Which number is the reference, and where it may stand."""
+class ReferenceRule(Element):
+    """Which number is the reference, and where it may stand: by two locators, or by one and the page's title."""
 
     kind: Words
     """What the portal calls it."""
     pattern: ReferencePattern
     check: Literal["none", "luhn", "adapter"] = "none"
     """`adapter`: the adapter's own check-digit function decides."""
+    title: ReferencePattern | None = None
+    """Finds the same number in the title of the page, as the browser's tab shows it."""
+
+    @model_validator(mode="after")
+    def _twice(self) -> ReferenceRule:
+        if self.witness is not None:
+            Critical(find=self.find, witness=self.witness)
+        elif self.title is None:
+            raise ValueError("the reference needs a witness: another locator, or the page's title")
+        return self
 
 
 class Rejection(Strict):
@@ -274,6 +337,8 @@ class Confirmation(Strict):
     history: bool = False
     """Whether the history page must list the claim, once, with this reference."""
     reference: ReferenceRule
+    shows: dict[Key, Locator] = {}
+    """Where it repeats fields of the claim, as text or in controls: they must say what was filled in."""
     in_process: Locator | None = None
     """What is visible while the portal still works on it."""
     wait_seconds: Annotated[int, Field(gt=0, le=120)] = 20
@@ -370,6 +435,8 @@ class History(Strict):
     """Fields of the claim, and the column headings under which their values stand: together they identify the claim."""
     reference: Words
     """The heading of the column that holds the reference."""
+    reference_pattern: ReferencePattern | None = None
+    """How the reference stands in that column, all of the cell; None: as on the confirmation."""
     searched: Template | None = None
     """Text that is visible once the list is filtered, with `{field}`, where a script redraws it."""
     not_filed: dict[Words, tuple[Words, ...]] = {}
@@ -406,6 +473,8 @@ class Form(Strict):
     submit: Submit
     confirmation: Confirmation
     refusals: Annotated[tuple[Refusal, ...], Field(min_length=1)]
+    documents: Documents | None = None
+    """None: files go with the form, or there are none."""
     history: History | None = None
 
     @model_validator(mode="after")
@@ -422,8 +491,12 @@ class Form(Strict):
             raise ValueError("two pages have a field of the same name")
         if self.takes_our_reference and self.takes_our_reference not in fields:
             raise ValueError(f"takes_our_reference names '{self.takes_our_reference}', which is no field")
+        if unknown := set(self.confirmation.shows) - set(fields):
+            raise ValueError(f"confirmation.shows names {', '.join(sorted(unknown))}, which is no field")
         if self.confirmation.history and self.history is None:
             raise ValueError("confirmation.history needs a history section")
+        if self.documents and self.confirmation.where != "page":
+            raise ValueError("documents are asked for on the page itself: confirmation.where must be page")
         if self.history:
             unknown = (set(self.history.search) | set(self.history.key)) - set(fields)
             if unknown:
@@ -434,6 +507,18 @@ class Form(Strict):
     def fields(self) -> dict[str, PageField]:
         """Every field of every page."""
         return {name: field for page in self.pages for name, field in page.fields.items()}
+
+    @property
+    def attachments(self) -> tuple[AttachmentRule, ...]:
+        """Every place that takes files."""
+        after = self.documents.attachments if self.documents else ()
+        return (*(rule for page in self.pages for rule in page.attachments), *after)
+
+    @property
+    def listed_reference(self) -> ReferenceRule:
+        """The reference's rule as it holds for the history's column, and for what a person types."""
+        rule, pattern = self.confirmation.reference, self.history.reference_pattern if self.history else None
+        return rule if pattern is None else rule.model_copy(update={"pattern": pattern})
 
 
 class Totp(Strict):

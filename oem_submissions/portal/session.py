@@ -121,6 +121,7 @@ class BrowserSession:
         forms.check_button(walk, form, frame)
         walk.begin("pre-shot")
         walk.learn_cookies()
+        worth.require_uncovered(walk, form, filled, submission)
         url = walk.page.url
         places: dict[str, list[Character]] = {}
         shot = self._pre_shot(walk, filled, lambda: places.update(worth.places(form, filled, submission)))
@@ -133,7 +134,7 @@ class BrowserSession:
             raise walk.failed(
                 ReasonCode.PAGE_CONTRACT_MISMATCH, "the page tried to submit by itself, and the gate stopped it"
             )
-        self._ready = Ready(form, frame, values, seen, shot.data)
+        self._ready = Ready(form, frame, values, seen, shot.data, submission)
         return Prepared(
             readback=tuple(filled.readback),
             artifacts=(

@@ -38,7 +38,9 @@ def sign_in(walk: Walk, base_url: str, account: Account) -> None:
 
 def _enter(walk: Walk, base_url: str, account: Account) -> None:
     login = walk.pack.login
-    walk.page.goto(f"{base_url.rstrip('/')}{login.path}", wait_until="domcontentloaded")
+    answer = walk.page.goto(f"{base_url.rstrip('/')}{login.path}", wait_until="domcontentloaded")
+    if login.method == "basic" and answer is not None and answer.status in (401, 403):  # the page may be empty
+        raise walk.failed(ReasonCode.LOGIN_FAILED, f"the portal refused the log-in with HTTP {answer.status}")
     frame = walk.page.main_frame
     if login.method == "form":
         assert login.user is not None

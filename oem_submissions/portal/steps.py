@@ -241,11 +241,15 @@ class Walk:
 
         Raises `CaptureFailed`: always for a page that asks for log-in, whatever else is on it.
         """
-        page, login = page or self.page, self.pack.login
-        asked = (login.password, login.totp.find if login.totp else None)
-        if any(where is not None and is_visible(page.main_frame, where) for where in asked):
+        page = page or self.page
+        if self._asks_for_log_in(page):
             raise CaptureFailed("A page that asks for log-in is not photographed.")
         return picture(page, name, shown, self.scrubber, meanwhile)
+
+    def _asks_for_log_in(self, page: Page) -> bool:
+        login = self.pack.login
+        asked = (login.password, login.totp.find if login.totp else None)
+        return any(where is not None and is_visible(page.main_frame, where) for where in asked)
 
     def learn_cookies(self) -> None:
         """What the portal tells us apart by is secret: cookies that no script may read, or that were made by chance."""
@@ -290,6 +294,8 @@ class Walk:
         ):
             if said := next((words for words in texts if words in text), None):
                 raise self.failed(reason, f"the page says '{said}'")
+        if self.step not in ("", STEPS[0]) and self._asks_for_log_in(self.page):
+            raise self.failed(ReasonCode.SESSION_EXPIRED, "the page asks for log-in again")
         worst = max((self._statuses.get(frame, 0) for frame in self.page.frames), default=0)
         if worst >= 500:
             raise self.failed(ReasonCode.PORTAL_UNAVAILABLE, f"the portal answered HTTP {worst}")

@@ -5,6 +5,7 @@ What the answer must show stands in `answer`. That pictures are not blank is dec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from playwright.sync_api import ElementHandle
@@ -64,6 +65,16 @@ def require_worth(
                 break
     if trouble:
         raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, trouble)
+
+
+def require_uncovered(walk: Walk, form: Form, filled: Filled, submission: Submission) -> None:
+    """Wait until nothing lies over what makes this claim this one. Raises `StepFailed` (PRE_EVIDENCE_MISSING)."""
+    handles = _identifying(form, filled, submission)
+    deadline = time.monotonic() + walk.limits.action_seconds
+    while under := filling.covered(filled.frame, handles):
+        if time.monotonic() > deadline:
+            raise walk.failed(ReasonCode.PRE_EVIDENCE_MISSING, f"something lies over the field '{under[0]}'")
+        walk.pause()
 
 
 def places(form: Form, filled: Filled, submission: Submission) -> dict[str, list[Character]]:

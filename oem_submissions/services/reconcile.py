@@ -31,7 +31,7 @@ from oem_submissions.domain.records import Attempt, Claim, HeldClaim, KeptArtifa
 from oem_submissions.domain.states import State
 from oem_submissions.ports import Control, Ledger, Portal, ReferenceTaken
 from oem_submissions.services.breaking import refuse_account
-from oem_submissions.services.work import Work, looked_for, stored, without_leaks
+from oem_submissions.services.work import Work, looked_for, stored, submission_of, without_leaks
 
 _log = logging.getLogger(__name__)
 _ENDS_ALL = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE})
@@ -85,7 +85,8 @@ def _look(item: HeldClaim, work: Work, holding: Holding) -> Claim:
         text = "This portal has no history in which the system could look the claim up."
         return _review(claim, ReasonCode.OUTCOME_UNKNOWN, text, (), holding)
     settled = item.seconds >= rules.settle_minutes * 60 and not waits
-    look = work.session.look_up(looked_for(claim, work), _control(claim, rules, work) if settled else None)
+    wanted = submission_of(claim, work) if rules.sends_files else looked_for(claim, work)
+    look = work.session.look_up(wanted, _control(claim, rules, work) if settled else None)
     kept = _keep_pictures(look, item, work)
     said_duplicate = claim.reason is ReasonCode.DUPLICATE_AT_PORTAL
     conclusion = conclude(look, settled=settled, said_duplicate=said_duplicate)

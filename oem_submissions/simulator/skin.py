@@ -140,6 +140,11 @@ class Skin:
     without: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The faults that make no sense here, each with the reason, as the end of a sentence."""
 
+    @staticmethod
+    def username(dealer: str) -> str:
+        """Whom the fault suite signs in as. Portals that know no dealer code show this name in its place."""
+        return f"claims{dealer.lower()}"
+
     def __init__(self, world: World) -> None:
         self.world = world
         own = [one for one in type(self).__mro__ if issubclass(one, Skin) and one is not Skin]

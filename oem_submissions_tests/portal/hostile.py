@@ -24,7 +24,8 @@ from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import Scrubber
 from oem_submissions.portal.steps import Limits, Walk, close
-from oem_submissions_tests.portal.parts import SELECTORS
+from oem_submissions.ports import Submission
+from oem_submissions_tests.portal.parts import SELECTORS, warranty
 
 LIMITS = Limits(page_seconds=5, action_seconds=2, sent_seconds=1, answer_seconds=3, silence_seconds=30)
 CUSTOMER = "Marguerite Wolfeschlegelsteinhausenbergerdorff"
@@ -314,6 +315,9 @@ def hostile_portal() -> Iterator[HostilePortal]:
         server.server_close()
 
 
+_SUBMISSION = Submission("claim-1", warranty("RO-1"), "hostile:warranty:10234:RO-1")
+
+
 class Clicker:
     """Clicks in one context, as a session does: one that hung, or whose outcome is unknown, is thrown away."""
 
@@ -336,7 +340,7 @@ class Clicker:
         walk = self._walk
         self._gate.close()
         walk.page.goto(f"{self._portal.url}/form/{number}")
-        ready = Ready(FORM, walk.page.main_frame, {}, frozenset({SEEN}), b"")
+        ready = Ready(FORM, walk.page.main_frame, {}, frozenset({SEEN}), b"", _SUBMISSION)
         asker = Asker(walk, self._gate, _AnyNumber(), ready)  # type: ignore[arg-type]
         outcome: Outcome
         try:

@@ -19,6 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
 
 from oem_submissions_tests.real.installed import copied, made_once, python_with, run
 from oem_submissions_tests.real.serving import free_port, serving
@@ -26,6 +29,7 @@ from oem_submissions_tests.real.serving import free_port, serving
 PINS = ("roundup==2.6.0",)
 USERS = {"10001": "key-of-10001", "10002": "key-of-10002", "crm": "key-of-the-crm"}
 """Who may log in, with the password; two dealers, and the CRM's connector."""
+_ADMINS_KEY = "key-of-the-admin"
 _NOBODY = "nobody"
 _NOWHERE = "http://127.0.0.1:1"
 """Stands in the kept home for the address, which each start has its own of."""
@@ -67,6 +71,8 @@ class Roundup:
     home: Path
     origin: str
     """`http://127.0.0.1:PORT`, as the browser sees it."""
+    port: int
+    """Its own."""
 
     @property
     def address(self) -> str:
@@ -90,6 +96,17 @@ class Roundup:
                 Issue(number, title, creator, self._note(database, number), self._files(database, number))
                 for number, title, creator in rows
             ]
+
+    def add_user(self, name: str, password: str) -> None:
+        """One more who may log in, unless there is one of that name."""
+        made = requests.post(
+            f"http://127.0.0.1:{self.port}/claims/rest/data/user",
+            auth=("admin", _ADMINS_KEY),
+            headers={"X-Requested-With": "rest", "Origin": self.origin, "Host": urlsplit(self.origin).netloc},
+            json={"username": name, "password": password, "address": f"{name}@example.com", "roles": "User"},
+            timeout=30,
+        )
+        assert made.ok or "already exists" in made.text, made.text
 
     def _note(self, database: sqlite3.Connection, issue: int) -> str:
         rows = database.execute("SELECT linkid FROM issue_messages WHERE nodeid = ? ORDER BY linkid", [issue])
@@ -127,7 +144,7 @@ def roundup(
         _extend_schema(home / "schema.py", own or {})
         options = ["-n", "127.0.0.1", "-p", str(port), *_less_rights(), f"claims={home}"]
         with serving([str(python), "-c", _SERVER, *options], port, folder):
-            yield Roundup(home, origin)
+            yield Roundup(home, origin, port)
 
 
 def _extend_schema(path: Path, own: Mapping[str, Sequence[str]]) -> None:
@@ -153,7 +170,7 @@ def _less_rights() -> list[str]:
 def _first_home(home: Path) -> None:
     admin = [str(_python()), "-c", _ADMIN, "-i", str(home)]
     run([*admin, "install", "classic", "sqlite", ",".join(f"{name}={value}" for name, value in _SETTINGS.items())])
-    run([*admin, "initialise", "key-of-the-admin"])
+    run([*admin, "initialise", _ADMINS_KEY])
     for name, password in USERS.items():
         own = [f"username={name}", f"password={password}", f"address={name}@example.com", "roles=User"]
         run([*admin, "create", "user", *own])

@@ -1,7 +1,7 @@
 """Trac 1.6, an issue tracker, as an installation that takes warranty claims: own fields, files, log-in by HTTP Basic.
 
-`with trac() as portal:` installs what is missing, starts it on a free port with an empty database, and deletes that at the
-end. What is really in it is read from its own database and folder, not from its pages.
+`with trac() as portal:` installs what is missing, starts it on a free port with an empty database, and deletes that at
+the end. What is really in it is read from its own database and folder, not from its pages.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ class Trac:
                 for row in rows
             ]
 
+    def add_user(self, name: str, password: str) -> None:
+        """One more who may log in, unless there is one of that name."""
+        people = self.home / "htpasswd"
+        if f"{name}:" not in people.read_text():
+            with people.open("a") as lines:
+                lines.write(_line(name, password))
+
     def _files(self, database: sqlite3.Connection, ticket: int) -> dict[str, bytes]:
         """As Trac keeps them: in a folder of the ticket's, each under the SHA-1 of its name."""
         digest = hashlib.sha1(str(ticket).encode(), usedforsecurity=False).hexdigest()
@@ -115,9 +122,10 @@ def _first_home(home: Path) -> None:
     run([*admin, "permission", "add", "authenticated", "TICKET_CREATE", "TICKET_APPEND", "TICKET_MODIFY"])
     for section, name, value in _CONFIG:
         run([*admin, "config", "set", section, name, value])
-    lines = [f"{name}:{{SHA}}{_sha(password)}" for name, password in USERS.items()]
-    (home / "htpasswd").write_text("\n".join(lines) + "\n")
+    (home / "htpasswd").write_text("".join(_line(name, password) for name, password in USERS.items()))
 
 
-def _sha(password: str) -> str:
-    return base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
+def _line(name: str, password: str) -> str:
+    """Of Apache's password file."""
+    digest = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return f"{name}:{{SHA}}{base64.b64encode(digest).decode()}\n"

@@ -1,0 +1,1 @@
+"""Roundup: warranty claims, in a tracker with its classic schema."""

@@ -1,0 +1,1 @@
+"""Trac: warranty claims, in an installation with own fields."""

@@ -1,0 +1,17 @@
+"""A Trac installation that takes warranty claims: own fields, a preview while one types, files once it is filed."""
+
+from __future__ import annotations
+
+from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.portal.adapter import PortalAdapter
+from oem_submissions_tests.real.adapters.trac import mapping
+
+
+class Trac(PortalAdapter):
+    """Files warranty claims, every two hours from Monday to Saturday."""
+
+    oem = "trac"
+    claim_model = WarrantyClaim
+    cadence = Cadence("0 */2 * * 1-6", timezone="America/Chicago", period="day")
+    form_values = staticmethod(mapping.form_values)
