@@ -17,7 +17,7 @@ from playwright.sync_api import Frame, Page
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import FRAMES, frame_text, limit
-from oem_submissions.portal.locators import is_leaving, look_up
+from oem_submissions.portal.locators import find_together, is_leaving, look_up
 from oem_submissions.portal.schema import ReferenceRule
 from oem_submissions.portal.standing import Standing, standing, written
 
@@ -61,6 +61,8 @@ class Anchored:
 
 def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     """What stands on the page where the reference should be. However many there are, only one is read."""
+    if at_once := find_together(scope, [rule.find], {0: rule.witness}):
+        return Anchored(1, True, standing(at_once[0]))
     found, witness = look_up(scope, rule.find), look_up(scope, rule.witness)
     times = found.count()
     handles = found.first.element_handles() if times == 1 else []
