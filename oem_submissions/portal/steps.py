@@ -243,7 +243,7 @@ class Walk:
         """
         page, login = page or self.page, self.pack.login
         asked = (login.password, login.totp.find if login.totp else None)
-        if is_visible(page.main_frame, *filter(None, asked)):
+        if is_visible(page.main_frame, *(where for where in asked if where is not None)):
             raise CaptureFailed("A page that asks for log-in is not photographed.")
         return picture(page, name, shown, self.scrubber, meanwhile)
 
