@@ -14,6 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser, Playwright
 
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.portal.locators import register_together
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def _playwrights_own(environment: Mapping[str, str]) -> Path | None:
 
 
 def launch(playwright: Playwright, choice: BrowserChoice, extra_arguments: tuple[str, ...] = ()) -> Browser:
-    """A headless browser with its sandbox on; as root it can't have one, which is logged."""
+    """The Playwright's one headless browser, with its sandbox on; as root it can't have one, which is logged."""
+    register_together(playwright)
     sandbox = not (hasattr(os, "geteuid") and os.geteuid() == 0)
     if not sandbox:
         log.warning("The browser runs without its sandbox, because this process is root: run as another user.")

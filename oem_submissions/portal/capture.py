@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from PIL import Image
 from playwright.sync_api import ElementHandle, FloatRect, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 
@@ -17,6 +14,7 @@ from oem_submissions.domain.needles import Needles
 from oem_submissions.portal import veil
 from oem_submissions.portal.locators import is_leaving
 from oem_submissions.portal.scrubbing import Scrubber
+from oem_submissions.portal.standing import pixels
 
 WEBP = "image/webp"
 TEXT_LIMIT = 64 * 1024
@@ -58,6 +56,10 @@ _MARK_SECRETS = f"""(shown) => {{
   for (const element of secret) element.setAttribute("{_MARK}", "");
   return secret.length;
 }}"""
+_MEASURE = """() => {
+  const {scrollWidth, scrollHeight} = document.documentElement;
+  return [scrollWidth, scrollHeight, scrollX, scrollY];
+}"""
 _VALUES = "controls => controls.map(control => String(control.value ?? ''))"
 _UNMARK = f"() => document.querySelectorAll('[{_MARK}]').forEach(element => element.removeAttribute('{_MARK}'))"
 
@@ -113,12 +115,13 @@ def _photograph(
         marked = [handle for frame in frames for handle in frame.query_selector_all(f"[{_MARK}]")] if secrets else []
         if len(marked) != secrets:
             raise CaptureFailed("The page changed while its secrets were being hidden, so no picture was kept.")
-        boxes = [_place(page, handle) for handle in marked]
+        width, height, *scroll = page.evaluate(_MEASURE)
+        boxes = [_place(handle, *scroll) for handle in marked]
         masks = [frame.locator(f"[{_MARK}]") for frame in frames] if secrets else []
         data = page.screenshot(
             type="webp",
             full_page=True,
-            clip=_too_high(page),
+            clip=_too_high(width, height),
             timeout=PICTURE_SECONDS * 1000,
             animations="disabled",
             caret="hide",
@@ -133,28 +136,26 @@ def _photograph(
     return data, boxes
 
 
-def _too_high(page: Page) -> FloatRect | None:
+def _too_high(width: float, height: float) -> FloatRect | None:
     """What of a page is photographed that is too high for a picture; None when all of it is."""
-    width, height = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
     if height <= PICTURE_HEIGHT:
         return None
     return {"x": 0, "y": 0, "width": min(width, PICTURE_HEIGHT), "height": PICTURE_HEIGHT}
 
 
-def _place(page: Page, handle: ElementHandle) -> tuple[float, float]:
+def _place(handle: ElementHandle, across: float, down: float) -> tuple[float, float]:
     """The element's middle, in pixels of the full-page picture."""
     box = handle.bounding_box()
     if box is None:
         raise CaptureFailed("A secret on the page has no place that could be masked, so no picture was kept.")
-    scroll: Any = page.evaluate("() => [scrollX, scrollY]")
-    return (box["x"] + box["width"] / 2 + scroll[0], box["y"] + box["height"] / 2 + scroll[1])
+    return (box["x"] + box["width"] / 2 + across, box["y"] + box["height"] / 2 + down)
 
 
 def _check_masks(data: bytes, middles: list[tuple[float, float]]) -> None:
     """Every secret's middle must be under the mask's colour: a mask that matches nothing is ignored in silence."""
     if not middles:
         return
-    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = pixels(data)
     for x, y in middles:
         inside = 0 <= x < image.width and 0 <= y < image.height
         if not inside or image.getpixel((int(x), int(y))) != _MASK:
@@ -165,7 +166,7 @@ def check_picture(data: bytes) -> None:
     """Raises `CaptureFailed` unless it is a lossless WebP (RIFF chunk `VP8L`) that shows more than one shade."""
     if b"VP8L" not in _chunks(data):
         raise CaptureFailed("The picture is not lossless WebP.")
-    if is_blank(Image.open(io.BytesIO(data)).convert("L").histogram()):  # the rule that sealing and verifying go by
+    if is_blank(pixels(data).convert("L").histogram()):  # the rule that sealing and verifying go by
         raise CaptureFailed("The picture is blank.")
 
 

@@ -97,7 +97,10 @@ def _strange(text: str, form: Form, markers: Markers) -> Unknown | None:
 
 def _as_said(text: str) -> str:
     """What speaks against a filing is heard in capitals, too, and with soft hyphens in it."""
-    return one_line("".join(character for character in normal(text) if not is_invisible(character))).casefold()
+    said = normal(text)
+    if not said.isprintable():  # rarely: to look at every character of a page costs
+        said = "".join(character for character in said if not is_invisible(character))
+    return one_line(said).casefold()
 
 
 def _refused(scope: Frame, form: Form, shown: list[Refusal], status: int | None) -> Refused | Unknown:

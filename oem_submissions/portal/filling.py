@@ -12,7 +12,7 @@ import re2
 from playwright.sync_api import ElementHandle, Frame
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from oem_submissions.portal.locators import Element, in_words, look_up
+from oem_submissions.portal.locators import Element, find_together, in_words, look_up
 from oem_submissions.portal.schema import PageField
 
 _SET = """(items) => {
@@ -80,7 +80,10 @@ def button_trouble(scope: Frame, button: Element, path: str) -> str | None:
     `path` is a pattern for the whole path. Waits for nothing.
     """
     assert button.witness is not None
-    found = [look_up(scope, where).element_handles() for where in (button.find, button.witness)]
+    if at_once := find_together(scope, [button.find], {0: button.witness}):
+        found = [at_once, at_once]
+    else:
+        found = [look_up(scope, where).element_handles() for where in (button.find, button.witness)]
     if [len(handles) for handles in found] != [1, 1]:
         return None
     same, goes = scope.evaluate(_BUTTON, [handles[0] for handles in found])
@@ -96,6 +99,15 @@ def find_element(scope: Frame, element: Element, what: str, wait_ms: float) -> E
 
 def find_elements(scope: Frame, elements: Mapping[str, Element], wait_ms: float) -> dict[str, ElementHandle]:
     """The elements, each by both its locators, found by as few calls as possible. Raises `ElementNotFound`."""
+    wanted = list(elements.values())
+    pairs_of = {at: element.witness for at, element in enumerate(wanted) if element.witness is not None}
+    if at_once := wanted and find_together(scope, [element.find for element in wanted], pairs_of):
+        return dict(zip(elements, at_once, strict=True))
+    return _find_one_by_one(scope, elements, wait_ms)
+
+
+def _find_one_by_one(scope: Frame, elements: Mapping[str, Element], wait_ms: float) -> dict[str, ElementHandle]:
+    """As `find_elements`: waits for what is not there yet, and says what is wrong."""
     found: dict[str, ElementHandle] = {}
     witnesses: dict[str, ElementHandle] = {}
     for what, element in elements.items():

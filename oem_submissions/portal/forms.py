@@ -345,7 +345,7 @@ def check_button(walk: Walk, form: Form, frame: Frame) -> None:
         raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, str(error)) from error
     if not (button.is_visible() and button.is_enabled()):
         raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, f"{SUBMIT_BUTTON} can't be clicked")
-    if any(is_visible(frame, refusal.box) for refusal in form.refusals):
+    if is_visible(frame, *(refusal.box for refusal in form.refusals)):
         raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, "the form shows an error before it was submitted")
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import PAGE_LIMIT, filled_in, one_line
-from oem_submissions.portal.locators import in_words, look_up
+from oem_submissions.portal.locators import find_together, in_words, look_up
 from oem_submissions.portal.references import RAW_LIMIT
 from oem_submissions.portal.schema import History
 from oem_submissions.portal.steps import Walk
@@ -31,6 +31,7 @@ _TABLE = """(table, [most, cell, page]) => {
   const text = document.body.innerText;
   return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: text.slice(0, page)};
 }"""
+_TABLE_THERE = f"(table, limits) => table.isConnected ? ({_TABLE})(table, limits) : null"
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,16 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
     walk.watch.alive()
     table, empty = look_up(frame, history.table), look_up(frame, history.empty)
     table.or_(empty).first.wait_for(timeout=walk.wait_ms)
-    if table.count() == 0:
-        if searched:
-            _see_searched(walk, searched)
-        return []
-    read: dict[str, Any] = table.evaluate(_TABLE, [ROWS, RAW_LIMIT, PAGE_LIMIT])
+    limits = [ROWS, RAW_LIMIT, PAGE_LIMIT]
+    one = find_together(frame, [history.table])
+    read: dict[str, Any] | None = one[0].evaluate(_TABLE_THERE, limits) if one else None
+    if read is None:  # there is none, or the page was just drawing it anew
+        if table.count() == 0:
+            if searched:
+                _see_searched(walk, searched)
+            return []
+        read = table.evaluate(_TABLE, limits)
+    assert read is not None
     if len(read["rows"]) > ROWS:
         raise walk.failed(ReasonCode.PAGE_CONTRACT_MISMATCH, f"a page of the history has more than {ROWS} rows")
     if searched and one_line(searched).lower() not in one_line(read["page"]).lower():

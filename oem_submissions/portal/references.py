@@ -17,7 +17,7 @@ from playwright.sync_api import Error as PlaywrightError
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import FRAMES, frame_text, limit
-from oem_submissions.portal.locators import is_leaving, look_up
+from oem_submissions.portal.locators import find_together, is_leaving, look_up
 from oem_submissions.portal.schema import ReferenceRule
 from oem_submissions.portal.standing import Standing, standing, written
 
@@ -63,13 +63,18 @@ class Anchored:
 
 def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     """What stands on the page where the reference should be. However many there are, only one is read."""
+    if rule.witness is not None and (at_once := find_together(scope, [rule.find], {0: rule.witness})):
+        return Anchored(1, True, standing(at_once[0]), _titled(scope, rule))
     found = look_up(scope, rule.find)
     times = found.count()
     handles = found.first.element_handles() if times == 1 else []
     if not handles:
         return Anchored(times)
-    titled = frozenset(matches(rule.title, limit(scope.page.title(), RAW_LIMIT))) if rule.title else frozenset()
-    return Anchored(times, _witnessed(scope, rule, handles[0]), standing(handles[0]), titled)
+    return Anchored(times, _witnessed(scope, rule, handles[0]), standing(handles[0]), _titled(scope, rule))
+
+
+def _titled(scope: Frame, rule: ReferenceRule) -> frozenset[str]:
+    return frozenset(matches(rule.title, limit(scope.page.title(), RAW_LIMIT))) if rule.title else frozenset()
 
 
 def _witnessed(scope: Frame, rule: ReferenceRule, handle: ElementHandle) -> bool:

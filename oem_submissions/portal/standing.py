@@ -10,6 +10,7 @@ import io
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ SPACE = 0.1
 """The same where white space stands between them: a person sees it, unless a style makes it too small."""
 CONTRAST = 24
 """Levels of grey, of 256, between a character and what it stands on."""
+SCROLL = "() => [scrollX, scrollY]"
 _READ = """(element, most) => {
   const root = (() => {
     let root = element;
@@ -57,7 +59,8 @@ _READ = """(element, most) => {
     const {content, display} = getComputedStyle(each, part);
     return display !== "none" && /[\\p{L}\\p{N}]/u.test(content.replace(/^(none|normal)$|url\\([^)]*\\)/g, ""));
   }));
-  return {text: (element.innerText || "").slice(0, most + 1), characters, whole, added};
+  const scroll = window === window.top ? [scrollX, scrollY] : null;
+  return {text: (element.innerText || "").slice(0, most + 1), characters, whole, added, scroll};
 }"""
 
 
@@ -93,10 +96,11 @@ class Standing:
 def standing(element: ElementHandle) -> Standing:
     """What the element's text looks like now."""
     read: dict[str, Any] = element.evaluate(_READ, MOST)
-    box, frame = element.bounding_box(), element.owner_frame()
-    if box is None or frame is None:
+    box = element.bounding_box()
+    frame = element.owner_frame() if read["scroll"] is None else None
+    if box is None or (frame is None and read["scroll"] is None):
         return Standing(read["text"])
-    across, down = frame.page.evaluate("() => [scrollX, scrollY]")
+    across, down = frame.page.evaluate(SCROLL) if frame else read["scroll"]
     left, top = box["x"] + across, box["y"] + down
     characters = tuple(
         Character(text, inside, left + x, top + y, width, height, spaced)
@@ -157,9 +161,15 @@ def _touches(one: Character, other: Character, most: float = GAP) -> bool:
     return same_line and abs(gap) <= most * max(one.height, other.height) and other.x > one.x
 
 
+@lru_cache(maxsize=1)
+def pixels(picture: bytes) -> Image.Image:
+    """The picture in colour. The last one is kept: what is asked of one is asked at once, and decoding costs most."""
+    return Image.open(io.BytesIO(picture)).convert("RGB")
+
+
 def inked(characters: Sequence[Character], picture: bytes) -> bool:
     """Whether the full-page picture shows something at the place of every character. Pure."""
-    image = Image.open(io.BytesIO(picture)).convert("L")
+    image = pixels(picture)
     return all(_has_ink(image, character) for character in characters)
 
 
@@ -173,5 +183,5 @@ def _has_ink(image: Image.Image, character: Character) -> bool:
     )
     if min(box) < 0 or box[2] > image.width or box[3] > image.height or box[3] <= box[1]:
         return False
-    levels = image.crop(box).tobytes()
+    levels = image.crop(box).convert("L").tobytes()
     return max(levels) - min(levels) >= CONTRAST

@@ -248,8 +248,8 @@ class Walk:
 
     def _asks_for_log_in(self, page: Page) -> bool:
         login = self.pack.login
-        asked = (login.password, login.totp.find if login.totp else None)
-        return any(where is not None and is_visible(page.main_frame, where) for where in asked)
+        codes = [one.find for one in (login.totp, login.mailed_code) if one]
+        return is_visible(page.main_frame, *([login.password] if login.password else []), *codes)
 
     def learn_cookies(self) -> None:
         """What the portal tells us apart by is secret: cookies that no script may read, or that were made by chance."""

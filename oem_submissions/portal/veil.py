@@ -65,6 +65,7 @@ _READ = """found => ({
   pictures: found.pictures.map(([, address]) => address),
   hidden: found.hidden,
 })"""
+_COLLECT_AND_READ = f"() => ({_READ})(({_COLLECT})())"
 MARK = "data-oem-submissions-veiled"
 STYLE = (
     f"[{MARK}=generated]::before, [{MARK}=generated]::after, [{MARK}=picture], [{MARK}=picture] *"
@@ -107,7 +108,7 @@ def veiled(frames: Sequence[Frame], scrubber: Scrubber) -> Iterator[None]:
             _hide(handles[-1], scrubber)
         yield
         for frame in frames:
-            if any(_todo(_read(frame.evaluate_handle(_COLLECT)), scrubber, again=True).values()):
+            if any(_todo(_checked(frame.evaluate(_COLLECT_AND_READ)), scrubber, again=True).values()):
                 raise Unveiled("The page showed a secret or a personal value again while it was being photographed")
     finally:
         for handle in handles:
@@ -123,7 +124,10 @@ def _hide(handle: JSHandle, scrubber: Scrubber) -> None:
 
 
 def _read(handle: JSHandle) -> dict[str, Any]:
-    found: dict[str, Any] = handle.evaluate(_READ)
+    return _checked(handle.evaluate(_READ))
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
     if sum(map(len, itertools.chain(found["texts"], found["attributes"]))) > _MOST_TEXT:
         raise Unveiled("The page holds more text than can be searched")
     return found

@@ -17,7 +17,7 @@ from oem_submissions.portal.capture import limit, visible_text
 from oem_submissions.portal.forms import Filled
 from oem_submissions.portal.locators import in_words, is_busy, is_visible, look_up
 from oem_submissions.portal.schema import Form
-from oem_submissions.portal.standing import Character, inked
+from oem_submissions.portal.standing import SCROLL, Character, inked
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Submission
 
@@ -79,7 +79,9 @@ def require_uncovered(walk: Walk, form: Form, filled: Filled, submission: Submis
 
 def places(form: Form, filled: Filled, submission: Submission) -> dict[str, list[Character]]:
     """Where the page shows what makes this claim this one, by the field's name."""
-    return {name: _inside(handle) for name, handle in _identifying(form, filled, submission).items()}
+    across, down = filled.frame.page.evaluate(SCROLL)
+    identifying = _identifying(form, filled, submission)
+    return {name: [_inside(handle, across, down)] for name, handle in identifying.items()}
 
 
 def _identifying(form: Form, filled: Filled, submission: Submission) -> Mapping[str, ElementHandle]:
@@ -97,11 +99,13 @@ def _identifying(form: Form, filled: Filled, submission: Submission) -> Mapping[
     return places
 
 
-def _inside(handle: ElementHandle) -> list[Character]:
-    """The inner part of a control or of a text, as if it were one big character. One that does not show has none."""
-    box, frame = handle.bounding_box(), handle.owner_frame()
-    if box is None or frame is None:
-        return [Character("", True, -1.0, -1.0, 0.0, 0.0)]
-    across, down = frame.page.evaluate("() => [scrollX, scrollY]")
+def _inside(handle: ElementHandle, across: float, down: float) -> Character:
+    """The inner part of a control or of a text, as if it were one big character, on a page that is scrolled so far.
+
+    One that does not show has none.
+    """
+    box = handle.bounding_box()
+    if box is None:
+        return Character("", True, -1.0, -1.0, 0.0, 0.0)
     width, height = max(1.0, box["width"] - 2 * _FRAME), max(1.0, box["height"] - 2 * _FRAME)
-    return [Character("", True, box["x"] + across + _FRAME, box["y"] + down + _FRAME, width, height)]
+    return Character("", True, box["x"] + across + _FRAME, box["y"] + down + _FRAME, width, height)
