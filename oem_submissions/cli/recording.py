@@ -1,4 +1,4 @@
-"""`oem-submissions new-oem --record` and `--from-pages`: the pages, the questions, and what is filled in of the scaffold.
+"""`oem-submissions new-oem --record` and `--from-pages`: pages, questions, and what is filled in of the scaffold.
 
 What pages say is `portal.recognition`'s; here it is put into the files of the scaffold. What could not be told stays
 FILL IN, with what is known. Nothing that an engineer types into a page is written to any file.
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.domain.needles import Kind, Needles
+from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.texts import shortened, visible
 from oem_submissions.portal.packs import FILL_IN, unfilled
 from oem_submissions.portal.proposal import in_one_line, put_contract
@@ -42,8 +43,8 @@ from oem_submissions.portal.scrubbing import Scrubber
 ANSWERS = "answers.yaml"
 """Beside saved pages: what no page says, by the pack's keys."""
 REAL = (
-    "What is submitted in a live portal is really filed. Nothing here clicks or submits for you: you may stop before the"
-    " submission, and give the file of a confirmation that was saved earlier instead."
+    "What is submitted in a live portal is really filed. Nothing here clicks or submits for you: you may stop before"
+    " the submission, and give the file of a confirmation that was saved earlier instead."
 )
 _STOPS: tuple[tuple[PageKind, str], ...] = (
     ("login", "Go to the page on which one signs in. Don't sign in yet."),
@@ -110,7 +111,8 @@ def walk(recording: Recorder, closed: ClosedPage, ask: Ask, say: Callable[[str],
     found: dict[PageKind, RecordedPage] = {}
     around: list[RecordedPage] = []
     for number, (kind, words) in enumerate(_STOPS, start=1):
-        answer = recording.waiting_for(lambda at=number, said=words: ask(f"{at}/{len(_STOPS)} {said}\n{_KEYS}")).strip()
+        question = f"{number}/{len(_STOPS)} {words}\n{_KEYS}"
+        answer = recording.waiting_for(partial(ask, question)).strip()
         if answer == "-":
             continue
         if answer:
@@ -165,10 +167,11 @@ class Draft:
 
 def wanted_of(kind: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> list[Wanted]:
     """The fields of a claim type, as `claim_types.yaml` and `field_words.yaml` have them."""
+    called = {one["name"]: (one["words"], *words.get(one["name"], ())) for one in kind["fields"]}
     return [
-        Wanted(one["name"], (one["words"], *words.get(one["name"], ())), one["choices"], one["critical"], one["sensitivity"])
+        Wanted(one["name"], called[one["name"]], one["choices"], one["critical"], one["sensitivity"])
         for one in kind["fields"]
-    ]  # fmt: skip
+    ]
 
 
 def draft(
@@ -197,9 +200,8 @@ def draft(
     form = root["forms"][claim_type]
     made = _pages(pages, known, closed, oem, title, claim_type, choices, reference)
     left = [*open_places.left(), *_goldens_left(pages, reference)]
-    return Draft(
-        _with_comments(text.getvalue(), known), made, _skin(known, form, choices, oem, claim_type, reference), tuple(left)
-    )  # fmt: skip
+    skin = _skin(known, form, choices, oem, reference)
+    return Draft(_with_comments(text.getvalue(), known), made, skin, tuple(left))
 
 
 def _ask_reference(pages: Pages, closed: ClosedPage, ask: Ask | None) -> str | None:
@@ -216,7 +218,7 @@ def _ask_reference(pages: Pages, closed: ClosedPage, ask: Ask | None) -> str | N
 def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> None:
     """What is known, in its places; a guess of the template that is not borne out is to be filled in again."""
     for place, value in known.said.items():
-        node = root
+        node: Any = root
         for key in place[:-1]:
             node = node[key] if isinstance(node, list) or key in node else None
             if node is None:
@@ -354,12 +356,12 @@ def _goldens_left(pages: Pages, reference: str | None) -> list[str]:
 
 
 def _skin(
-    known: Recognised, form: Any, choices: Mapping[str, Mapping[str, str]], oem: str, claim_type: str, reference: str | None
-) -> dict[str, Any]:  # fmt: skip
+    known: Recognised, form: Any, choices: Mapping[str, Mapping[str, str]], oem: str, reference: str | None
+) -> dict[str, Any]:
     """What is peculiar to the simulated portal; only what is known."""
 
     def said(*keys: str | int) -> str:
-        node = form
+        node: Any = form
         for key in keys:
             node = node[key] if isinstance(node, list) or key in node else ""
         return node if isinstance(node, str) and not node.startswith(FILL_IN) else ""

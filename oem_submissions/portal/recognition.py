@@ -50,10 +50,11 @@ _CONTROLS = f"""controls => {{
 }}"""
 _CLICKABLE = """all => all.map(e => ({
   role: e.tagName === "A" || e.getAttribute("role") === "link" ? "link" : "button",
-  name: (e.getAttribute("aria-label") || (e.tagName === "INPUT" ? e.value : e.textContent)).replace(/\\s+/g, " ").trim(),
+  name: (e.getAttribute("aria-label") || (e.tagName === "INPUT" ? e.value : e.textContent))
+    .replace(/\\s+/g, " ").trim(),
   path: e.tagName === "A" ? e.pathname : "", form: e.form ? [...document.forms].indexOf(e.form) : -1,
   sends: ["submit", "image"].includes(e.type),
-  id: e.id, attribute: e.getAttribute("name") || "",
+  id: e.id, attribute: e.getAttribute("name") || "", value: e.getAttribute("value") || "",
 }))"""
 _PAIRS = """() => [...document.querySelectorAll("th + td, dt + dd")].map(e => [e.previousElementSibling, e])
   .map(pair => pair.map(e => e.textContent.replace(/\\s+/g, " ").trim()))"""
@@ -74,7 +75,8 @@ _SAME = "([one, other]) => one === other"
 _CANON = {
     "no": "number", "nr": "number", "num": "number", "qty": "quantity", "pieces": "quantity", "amt": "amount",
     "usd": "amount", "eur": "amount", "first": "1", "second": "2", "third": "3", "labor": "labour", "hrs": "hours",
-    "program": "programme", "dlr": "dealer", "inv": "invoice", "ro": "repairorder", "op": "operation", "tech": "technician",
+    "program": "programme", "dlr": "dealer", "inv": "invoice", "ro": "repairorder", "op": "operation",
+    "tech": "technician",
 }  # fmt: skip
 _SIGN_OUT = ("sign out", "log out", "logout", "sign off", "log off", "abmelden")
 _SENDS = frozenset({"submit", "send", "file", "transmit", "absenden", "senden"})
@@ -137,7 +139,7 @@ class Recognised:
     labels: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     css: dict[str, str] = field(default_factory=dict)
-    """Elements that `redrawing` has to find again: `form`, `button`, `login`, `user`, `password`, `reference`, `box`."""
+    """Elements that `redrawing` has to find again: `form`, `button`, `dealer`, `login`, `reference`, `box`."""
     login_names: tuple[str, str] | None = None
     """Under which the log-in sends user and password."""
     paths: dict[str, str] = field(default_factory=dict)
@@ -172,7 +174,7 @@ class _View:
     def __init__(self, closed: ClosedPage, page: RecordedPage) -> None:
         self.page = page
         self.frame: Frame = closed.show(page.html)
-        where = [handle for handle in self.frame.query_selector_all("input, select, textarea")]
+        where = list(self.frame.query_selector_all("input, select, textarea"))
         said = self.frame.evaluate(_CONTROLS, where)
         silent = ("button", "submit", "reset", "image")
         both = [Seen(handle, one) for handle, one in zip(where, said, strict=True) if one["type"] not in silent]
@@ -204,13 +206,17 @@ class _View:
         ways += [{"role": role, "within": {"beside": seen["before"]}}] if 0 < len(seen["before"]) <= _MOST else []
         return next((way for way in ways if self.only(way, seen.handle)), None)
 
-    def by_css(self, seen: Seen, because: str) -> dict[str, Any] | None:
-        """By what the form sends it as, or by its place."""
-        attribute = seen["name"] if "name" in seen.said and seen["tag"] else ""
-        ways = [f'form [name="{attribute}"]'] if re.fullmatch(r"[\w.:\[\]-]+", attribute) else []
-        ways += [f"#{seen['id']}"] if re.fullmatch(r"[A-Za-z][\w-]*", seen["id"]) else []
-        ways += [self.css(seen.handle)]
-        made = ({"css": way, "because": because} for way in ways if len(way) <= _MOST)
+    def by_css(self, seen: Seen, attribute: str, because: str = "") -> dict[str, Any] | None:
+        """By what the form sends it as, by its id, or by its place. `because` says it better, if it is given."""
+        plain = re.compile(r"[\w.:\[\]-]+")
+        sends = f'form [name="{attribute}"]' if plain.fullmatch(attribute) else ""
+        ways = {sends: "the name that the form sends, in case labels are swapped"} if sends else {}
+        if sends and plain.fullmatch(seen.said.get("value", "")):
+            ways[f'{sends}[value="{seen["value"]}"]'] = "the name and the value that this button sends"
+        if re.fullmatch(r"[A-Za-z_-]+", seen["id"]):
+            ways[f"#{seen['id']}"] = "the id is the only other thing that names it"
+        ways[self.css(seen.handle)] = "its place on the page is the only other thing that tells it"
+        made = ({"css": way, "because": because or why} for way, why in ways.items() if len(way) <= _MOST)
         return next((way for way in made if self.only(way, seen.handle)), None)
 
     def heading(self) -> str | None:
@@ -292,10 +298,9 @@ def _login(view: _View, known: Recognised) -> None:
     beside = [one for one in view.controls if one["form"] == secret[0]["form"] and one["type"] in ("text", "email")]
     because = "the log-in page gives this control no label"
     for key, found in (("user", beside), ("password", secret)):
-        where = (view.find(found[0]) or view.by_css(found[0], because)) if len(found) == 1 else None
+        where = (view.find(found[0]) or view.by_css(found[0], found[0]["name"], because)) if len(found) == 1 else None
         if where is not None:
             known.said["login", key] = where
-            known.css[key] = view.css(found[0].handle)
         else:
             known.hints["login", key] = _named([one.words for one in beside], "the log-in page has the controls")
     if len(beside) == 1:
@@ -355,7 +360,7 @@ def _of_a_spare(one: Seen) -> str:
 def _field(view: _View, known: Recognised, place: Place, one: Wanted, seen: Seen | None) -> None:
     if seen is None:
         return
-    where, witness = view.find(seen), view.by_css(seen, "the name that the form sends, in case labels are swapped")
+    where, witness = view.find(seen), view.by_css(seen, seen["name"])
     if seen["type"] == "radio":
         known.hints[place] = f"it is a group of radio buttons, '{seen['name']}': see `radio` in selectors/README.md"
         return
@@ -380,7 +385,7 @@ def _dealer(view: _View, known: Recognised, form: Place, controls: list[Seen], t
     seen = _matched({"dealer": _DEALER}, controls).get("dealer")
     if seen is not None:
         taken.add(id(seen))
-        where, witness = view.find(seen), view.by_css(seen, "the id is the only other thing that names it")
+        where, witness = view.find(seen), view.by_css(seen, seen["name"])
         known.controls["dealer"] = view.css(seen.handle)
     else:
         names = [caption for caption, _ in view.frame.evaluate(_PAIRS) if _tokens(caption) in map(_tokens, _DEALER)]
@@ -408,7 +413,7 @@ def _sent(view: _View, known: Recognised, form: Place, number: int, secret: Coll
     where = _LOCATOR.validate_python(scope)
     contract = contract_of(scan(look_up(view.frame, where)), where)
     controls = tuple(c.model_copy(update={"options": None}) if c.name in secret else c for c in contract.controls)
-    action = re.escape(path) if path and contract.action is not None else None
+    action = _escaped(path) if path and contract.action is not None else None
     known.contract = contract.model_copy(update={"controls": controls, "action": action})
     button = _button(view, number)
     if button is None or not view.only(_said_of(button), button.handle):
@@ -419,12 +424,12 @@ def _sent(view: _View, known: Recognised, form: Place, number: int, secret: Coll
         known.css["button"] = view.css(button.handle)
         usual = {"css": "form :is(button, input[type=submit])", "because": "the form has only this button"}
         if not view.only(usual, button.handle):
-            usual = {"css": known.css["button"], "because": "its place in the form, among other buttons"}
+            usual = view.by_css(button, button["attribute"]) or usual
         known.said[*form, "submit", "button", "witness"] = usual
     if path and button is not None:
         goes = button.handle.get_attribute("formaction")
-        known.paths["submit"] = _path(goes, view.page) or path
-        known.said[*form, "submit", "request", "path"] = re.escape(known.paths["submit"])
+        known.paths["submit"] = (_path(goes, view.page) if goes else None) or path
+        known.said[*form, "submit", "request", "path"] = _escaped(known.paths["submit"])
     if view.page.path is not None:
         known.paths["form"] = view.page.path
 
@@ -432,7 +437,7 @@ def _sent(view: _View, known: Recognised, form: Place, number: int, secret: Coll
 def _files(view: _View, known: Recognised, place: Place, number: int) -> None:
     files = [one for one in view.controls if one["type"] == "file" and one["form"] == number]
     if len(files) == 1:
-        where = view.find(files[0]) or view.by_css(files[0], "the page gives this control no label")
+        where = view.find(files[0]) or view.by_css(files[0], files[0]["name"], "the page gives this control no label")
         known.said[*place, 0, "find"] = where
         known.labels["files"] = files[0].words
     else:
@@ -475,10 +480,15 @@ def pattern_of(reference: str) -> str:
         elif run.isalpha() and run.isascii() and begun:
             made += f"[{'A-Z' if run.isupper() else 'a-z'}]{{{len(run)}}}"
         else:
-            made += re.escape(run)
+            made += _escaped(run)
     left = r"\b" if reference[:1].isalnum() else ""
     right = r"\b" if reference[-1:].isalnum() else ""
     return f"{left}(?P<reference>{made}){right}"
+
+
+def _escaped(text: str) -> str:
+    """For re2; as a person would write it."""
+    return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)
 
 
 def candidates(page: RecordedPage, closed: ClosedPage) -> list[tuple[str, str]]:

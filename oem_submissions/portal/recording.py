@@ -59,10 +59,10 @@ PATH = """element => {
 """An element's place as CSS."""
 _SNAPSHOT = """() => {
   const typed = [];
-  const dropped = new Set(["script", "style", "link", "meta", "base", "noscript", "template", "iframe", "frame", "object",
-                           "embed", "svg", "canvas", "video", "audio", "img", "head", "datalist"]);
-  const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "href", "required", "readonly",
-                        "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
+  const dropped = new Set(["script", "style", "link", "meta", "base", "noscript", "template", "iframe", "frame",
+                           "object", "embed", "svg", "canvas", "video", "audio", "img", "head", "datalist"]);
+  const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "href", "required",
+                        "readonly", "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
                         "placeholder", "title", "aria-label", "aria-labelledby", "aria-required", "aria-level",
                         "data-testid", "formaction"]);
   const captions = ["button", "submit", "reset"];
@@ -91,8 +91,10 @@ _SNAPSHOT = """() => {
       return `${tag(node, name, style)}</${name}>`;
     }
     if (name === "option") return `<option value="${escaped(node.value)}">${escaped(node.label)}</option>`;
+    const sent = name === "button" && node.value ? ` value="${escaped(node.value)}"` : "";
     const inside = [...node.childNodes].map(child => draw(child, unseen)).join("");
-    return ["br", "hr", "wbr", "col"].includes(name) ? tag(node, name, "") : `${tag(node, name, style)}${inside}</${name}>`;
+    if (["br", "hr", "wbr", "col"].includes(name)) return tag(node, name, "");
+    return `${tag(node, name, sent + style)}${inside}</${name}>`;
   };
   return [document.body ? draw(document.body, false) : "", typed, location.href];
 }"""
@@ -132,7 +134,8 @@ class ClosedPage:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._body, self._folder = "", None
+        self._body, self._url = "", NOWHERE
+        self._folder: Path | None = None
         page.context.route("**/*", self._answer)
 
     def show(self, html: str, url: str = NOWHERE, folder: Path | None = None) -> Frame:
@@ -179,7 +182,7 @@ def closed_page(browser: Browser) -> Iterator[ClosedPage]:
 
 
 def saved_pages(folder: Path, closed: ClosedPage) -> dict[PageKind, RecordedPage]:
-    """The pages in a folder: `login.html`, `form.html` and so on, as a browser saves them. Raises `RecordingRefused`."""
+    """The pages in a folder: `login.html`, `form.html` …, as a browser saves them. Raises `RecordingRefused`."""
     found: dict[PageKind, RecordedPage] = {}
     for kind in KINDS:
         path = next((folder / f"{kind}{end}" for end in (".html", ".htm") if (folder / f"{kind}{end}").is_file()), None)

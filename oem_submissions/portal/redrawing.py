@@ -21,14 +21,17 @@ from oem_submissions.portal.recording import PATH, ClosedPage, PageKind, Recorde
 
 _REDRAW = """([keep, css, scope, marks]) => {
   const kept = new Set(["type", "role", "required", "readonly", "disabled", "multiple", "maxlength", "rows", "cols",
-                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level", "data-testid"]);
+                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level",
+                        "data-testid"]);
   const speaking = new Set(["placeholder", "title", "aria-label", "value"]);
   const form = scope && document.querySelector(scope);
   const marked = new Map(marks.map(([selector, mark]) => [document.querySelector(selector), mark]));
   const quoted = keep.filter(Boolean).sort((a, b) => b.length - a.length)
     .map(text => text.replace(/[.*+?^${}()|[\\]\\\\]/g, "\\\\$&").replace(/\\s+/g, "\\\\s+"));
-  const words = quoted.length ? new RegExp(`(?<![\\\\p{L}\\\\p{N}])(${quoted.join("|")})(?![\\\\p{L}\\\\p{N}])`, "gu") : /(?!)/g;
-  const escaped = text => text.replace(/[&<>"'{}\\ue000-\\uf8ff]/g, one => one >= "\\ue000" ? "" : `&#${one.charCodeAt(0)};`);
+  const alone = quoted.length ? `(?<![\\\\p{L}\\\\p{N}])(${quoted.join("|")})(?![\\\\p{L}\\\\p{N}])` : "(?!)()";
+  const words = new RegExp(alone, "gu");
+  const escaped = text =>
+    text.replace(/[\\ue000-\\uf8ff]/g, "").replace(/[&<>"'{}]/g, one => `&#${one.charCodeAt(0)};`);
   const masked = (text, inside) => inside ? text.replace(/\\p{N}/gu, "0") : text.replace(/[\\p{L}\\p{N}]/gu, "█");
   const said = (text, inside) =>
     escaped(text.split(words).map((piece, at) => at % 2 ? piece : masked(piece, inside)).join(""));
@@ -41,8 +44,12 @@ _REDRAW = """([keep, css, scope, marks]) => {
       if (mark.attributes && key in mark.attributes) return [];
       if (kept.has(key)) return [[key, escaped(value)]];
       if (key === "style") return [[key, "display: none"]];
+      if (key === "value" && name === "button") return css.includes(`"${value}"`) ? [[key, escaped(value)]] : [];
       if (["id", "for", "name"].includes(key)) return inside || css.includes(value) ? [[key, escaped(value)]] : [];
-      if (key === "class") return [[key, value.split(/\\s+/).filter(one => one && css.includes(`.${one}`)).join(" ")]].filter(one => one[1]);
+      if (key === "class") {
+        const named = value.split(/\\s+/).filter(one => one && css.includes(`.${one}`));
+        return named.length ? [[key, escaped(named.join(" "))]] : [];
+      }
       if (key === "href") return [[key, "#"]];
       if (key === "method") return [[key, escaped(value)]];
       return speaking.has(key) && !(key === "value" && node.type === "radio") ? [[key, said(value, inside)]] : [];
@@ -63,7 +70,7 @@ _RELATED = """([selector, what]) => {
   if (row) return row;
   return what === "row begins" && element.tagName === "DD" ? element.previousElementSibling : element;
 }"""
-_HEAD = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{}</title></head>\n<body>\n{}\n</body></html>\n'
+_HEAD = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{}</title></head>\n<body>\n{}\n</body></html>\n'  # noqa: E501
 
 
 class Ink:
