@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,10 +144,9 @@ def drafted(
 ) -> Draft:
     """What the pages make of the scaffold."""
     kind = _kind_of(new.claim_type)
-    words = YAML(typ="safe", pure=True).load((TEMPLATE / "field_words.yaml").read_text(encoding="utf-8"))
     return recording.draft(
         pages, closed, _render("v0001.yaml.j2", new), new.oem, new.title, str(new.claim_type), kind,
-        recording.wanted_of(kind, words), _listed(kind), answers, ask,
+        recording.wanted_of(kind, _data("field_words.yaml")), _listed(kind), answers, ask,
     )  # fmt: skip
 
 
@@ -223,9 +223,16 @@ def _check_names(new: NewOem) -> None:
 # --- the files ---
 
 
+@cache
+def _data(name: str) -> dict[str, Any]:
+    """A YAML file of the template, read once: reading takes its time."""
+    read: dict[str, Any] = YAML(typ="safe", pure=True).load((TEMPLATE / name).read_text(encoding="utf-8"))
+    return read
+
+
 def _kind_of(claim_type: ClaimType) -> dict[str, Any]:
     """What `claim_types.yaml` says of it, with what every field has."""
-    every = YAML(typ="safe", pure=True).load((TEMPLATE / "claim_types.yaml").read_text(encoding="utf-8"))
+    every = _data("claim_types.yaml")
     usual = {"value": "", "choices": {}, "lines": 0, "critical": False, "optional": False}
     kind: dict[str, Any] = every[claim_type]
     return kind | {"fields": [usual | field for field in kind["fields"]], "parts": kind.get("parts", False)}

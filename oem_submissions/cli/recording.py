@@ -215,12 +215,17 @@ def _ask_reference(pages: Pages, closed: ClosedPage, ask: Ask | None) -> str | N
     return answer.strip() or None
 
 
+def _inside(node: Any, key: str | int) -> Any:
+    """What is there in a part of the pack; None if nothing is."""
+    return node[key] if isinstance(node, list) or key in node else None
+
+
 def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> None:
     """What is known, in its places; a guess of the template that is not borne out is to be filled in again."""
     for place, value in known.said.items():
         node: Any = root
         for key in place[:-1]:
-            node = node[key] if isinstance(node, list) or key in node else None
+            node = _inside(node, key)
             if node is None:
                 break
         if node is None:
@@ -363,7 +368,7 @@ def _skin(
     def said(*keys: str | int) -> str:
         node: Any = form
         for key in keys:
-            node = node[key] if isinstance(node, list) or key in node else ""
+            node = _inside(node, key) if node is not None else None
         return node if isinstance(node, str) and not node.startswith(FILL_IN) else ""
 
     history = "history"

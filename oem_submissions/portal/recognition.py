@@ -155,16 +155,22 @@ def recognise(
     form: Place = ("forms", claim_type)
     if page := pages.get("login"):
         _login(_View(closed, page), known)
-    if page := pages.get("form"):
-        _form(_View(closed, page), known, form, wanted)
-    if page := pages.get("confirmation"):
-        _confirmation(_View(closed, page), known, form, reference)
-    if page := pages.get("refusal"):
-        _refusal(_View(closed, page), known, form)
-    if page := pages.get("history"):
-        _history(_View(closed, page), known, form, wanted, search, listed)
-    inside = [pages[kind] for kind in ("form", "confirmation", "refusal", "history") if kind in pages]
-    _links([_View(closed, page) for page in (*inside, *around)], pages, known, form)
+    views = []
+    for kind in ("form", "confirmation", "refusal", "history"):
+        if (page := pages.get(kind)) is None:
+            continue
+        views.append(view := _View(closed, page))
+        match kind:
+            case "form":
+                _form(view, known, form, wanted)
+            case "confirmation":
+                _confirmation(view, known, form, reference)
+            case "refusal":
+                _refusal(view, known, form)
+            case _:
+                _history(view, known, form, wanted, search, listed)
+    views += [_View(closed, page) for page in around]
+    _links(views, pages, known, form)
     return known
 
 
@@ -631,8 +637,12 @@ def _link_to(page: RecordedPage | None, heading: str | None, links: Mapping[str,
 Clean = Callable[[str], bool]
 
 
-def without(known: Recognised, holds: Clean) -> None:
-    """Take out what holds something that was typed: nothing of it may be written."""
+def without(known: Recognised, typed: Clean) -> None:
+    """Take out what holds something that was typed, or characters that don't show: nothing of it may be written."""
+
+    def holds(text: str) -> bool:
+        return typed(text) or not text.replace("\n", "").isprintable()
+
     for place, value in list(known.said.items()):
         if any(holds(text) for text in _texts(value)):
             known.said[place] = None
@@ -642,6 +652,8 @@ def without(known: Recognised, holds: Clean) -> None:
     known.left = [one for one in known.left if not any(holds(text) for text in _texts(list(one)))]
     known.labels = {name: text for name, text in known.labels.items() if not holds(text)}
     known.options = {name: found for name, found in known.options.items() if not any(map(holds, found))}
+    if known.contract is not None and any(holds(one.name) for one in known.contract.controls):
+        known.contract = None
     if known.contract is not None:
         controls = [
             one.model_copy(update={"options": None if any(map(holds, one.options or ())) else one.options,

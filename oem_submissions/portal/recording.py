@@ -61,7 +61,7 @@ _SNAPSHOT = """() => {
   const typed = [];
   const dropped = new Set(["script", "style", "link", "meta", "base", "noscript", "template", "iframe", "frame",
                            "object", "embed", "svg", "canvas", "video", "audio", "img", "head", "datalist"]);
-  const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "href", "required",
+  const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "enctype", "href", "required",
                         "readonly", "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
                         "placeholder", "title", "aria-label", "aria-labelledby", "aria-required", "aria-level",
                         "data-testid", "formaction"]);

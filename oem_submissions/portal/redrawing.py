@@ -51,7 +51,7 @@ _REDRAW = """([keep, css, scope, marks]) => {
         return named.length ? [[key, escaped(named.join(" "))]] : [];
       }
       if (key === "href") return [[key, "#"]];
-      if (key === "method") return [[key, escaped(value)]];
+      if (["method", "enctype"].includes(key)) return [[key, escaped(value)]];
       return speaking.has(key) && !(key === "value" && node.type === "radio") ? [[key, said(value, inside)]] : [];
     });
     attributes.push(...Object.entries(mark.attributes || {}));
