@@ -97,3 +97,23 @@ def launch(playwright: Playwright, choice: BrowserChoice, extra_arguments: tuple
         log.warning("The browser runs without its sandbox, because this process is root: run as another user.")
     arguments: dict[str, Any] = {"executable_path": str(choice.path), "chromium_sandbox": sandbox, "headless": True}
     return playwright.chromium.launch(**arguments, args=[*QUIET, *extra_arguments])
+
+
+def launch_headed(playwright: Playwright, environment: Mapping[str, str] | None = None) -> Browser:
+    """A browser with a window, for a person to walk in. Raises `ConfigurationError` where there can be none."""
+    environment = os.environ if environment is None else environment
+    if sys.platform.startswith("linux") and not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
+        raise ConfigurationError(
+            "This machine has no screen for a browser's window: save the pages with a browser elsewhere,"
+            " and give their folder with --from-pages."
+        )
+    own, chosen = Path(playwright.chromium.executable_path), environment.get(VARIABLE)
+    found = [path for program, kind, _ in _SYSTEM if kind != "headless shell"
+             if (path := shutil.which(program, path=environment.get("PATH")))]  # fmt: skip
+    path = chosen or (str(own) if own.exists() else found[0] if found else None)
+    if path is None:
+        raise ConfigurationError(
+            "No Chromium with a window was found: run `playwright install chromium`, or install Chromium or Chrome."
+        )
+    sandbox = not (hasattr(os, "geteuid") and os.geteuid() == 0)
+    return playwright.chromium.launch(executable_path=path, chromium_sandbox=sandbox, headless=False, args=[*QUIET])

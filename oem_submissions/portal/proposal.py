@@ -200,7 +200,7 @@ def _as_candidate(before: str, pages: list[_ProposedPage], version: str, why: st
         form = root["forms"][proposed.claim_type]
         page = next(page for page in form["pages"] if page["name"] == proposed.page)
         if proposed.contract is not None:
-            _put_contract(page["contract"], proposed.contract)
+            put_contract(page["contract"], proposed.contract)
         for place, locator in proposed.found.items():
             _put_locator(form if place[0] == ".." else page, place[1:] if place[0] == ".." else place, locator)
     text = io.StringIO()
@@ -208,7 +208,8 @@ def _as_candidate(before: str, pages: list[_ProposedPage], version: str, why: st
     return text.getvalue()
 
 
-def _put_contract(section: CommentedMap, contract: Contract) -> None:
+def put_contract(section: CommentedMap, contract: Contract) -> None:
+    """Write the contract in the place of the one that is there."""
     for key in ("method", "action"):
         if (value := getattr(contract, key)) is not None:
             section[key] = value
@@ -217,7 +218,7 @@ def _put_contract(section: CommentedMap, contract: Contract) -> None:
     controls = CommentedSeq()
     for control in contract.controls:
         said = control.model_dump(mode="json", exclude_defaults=True)
-        controls.append(_in_one_line({"name": control.name, "tag": control.tag} | said))
+        controls.append(in_one_line({"name": control.name, "tag": control.tag} | said))
     section["controls"] = controls
     section["aria"] = LiteralScalarString(contract.aria or "")
 
@@ -226,17 +227,18 @@ def _put_locator(node: Any, place: tuple[str | int, ...], locator: Locator) -> N
     for part in place[:-1]:
         node = node[part]
     said = locator.model_dump(mode="json", exclude_none=True)
-    node[place[-1]] = _in_one_line(said)
+    node[place[-1]] = in_one_line(said)
 
 
-def _in_one_line(value: Any) -> Any:
+def in_one_line(value: Any) -> Any:
+    """The value as YAML writes it on one line."""
     match value:
         case dict():
-            made = CommentedMap((key, _in_one_line(item)) for key, item in value.items())
+            made = CommentedMap((key, in_one_line(item)) for key, item in value.items())
             made.fa.set_flow_style()
             return made
         case list():
-            items = CommentedSeq(_in_one_line(item) for item in value)
+            items = CommentedSeq(in_one_line(item) for item in value)
             items.fa.set_flow_style()
             return items
         case _:

@@ -11,10 +11,11 @@ from datetime import date
 from typing import Any, ClassVar
 
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
+from oem_submissions.simulator.accounts import Session
 from oem_submissions.simulator.samples import Made
-from oem_submissions.simulator.skin import FORM_FAULTS, Outcome, Skin, Visit, page_of
+from oem_submissions.simulator.skin import FORM_FAULTS, Handler, Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import NewFiling
 from oem_submissions.simulator.uploads import faults_of
 
@@ -51,6 +52,15 @@ class Words:
     """The link to the list, and its heading."""
     missing: str = "is missing"
     exists: str = "This claim exists already"
+    home: str = "Home"
+    sign_out: str = "Sign out"
+    heading: str = ""
+    """Of the list; none: as the link to it."""
+    wanted: str = ""
+    """The label of the list's filter; none: that of the box."""
+    find: str = "Search"
+    nothing: str = "Nothing was found."
+    next: str = "Next page"
 
 
 class PlainPortal(Skin):
@@ -65,6 +75,13 @@ class PlainPortal(Skin):
     refuses: ClassVar[tuple[str, Any, str]]
     """A field, a value of the claim that the portal refuses there, and what it says then."""
     takes_files: ClassVar[bool] = True
+    paths: ClassVar[Mapping[str, str]] = {}
+    """Pages that are elsewhere than below `/<oem>`, by the paths of `routes`."""
+    login_names: ClassVar[tuple[str, str]] = ("user", "password")
+    """Under which the log-in sends them."""
+    columns: ClassVar[Mapping[str, str]] = {}
+    """Headings of the list that are not those of the boxes; also of `reference`, `sent` and `decision`."""
+    sent_format: ClassVar[str] = "%m/%d/%Y %I:%M %p"
     without: ClassVar[Mapping[str, str]] = {
         "session_elsewhere": "the portal lets an account be signed in twice",
         "stuck_in_process": "the portal answers at once",
@@ -89,6 +106,23 @@ class PlainPortal(Skin):
             self.route("/claims/list", self._list),
         ]
 
+    @classmethod
+    def at(cls, path: str) -> str:
+        """Where a page of `routes` is."""
+        return cls.paths.get(path, f"/{cls.oem}{path}")
+
+    def route(self, path: str, handler: Handler, method: str = "GET", *, needs_session: bool = True) -> Route:
+        """A page at `at(path)`."""
+        usual = super().route(path, handler, method, needs_session=needs_session)
+        return Route(self.at(path), usual.endpoint, methods=[method])
+
+    def enter(self, visit: Visit, session: Session, answer: Response) -> Response:
+        """Gives the browser its session, for all of the portal's paths."""
+        answer = super().enter(visit, session, answer)
+        if self.paths:
+            answer.set_cookie(self.cookie, session.token, path="/", httponly=True, samesite="lax")
+        return answer
+
     def page(self, template: str, visit: Visit, status: int = 200, **context: Any) -> Response:
         """A page, with what every page shows."""
         return super().page(template, visit, status, portal=self, words=self.words, **context)
@@ -101,15 +135,16 @@ class PlainPortal(Skin):
         return self.page("login.html", visit, said=said)
 
     async def _start(self, visit: Visit) -> Response:
-        return RedirectResponse(f"/{self.oem}/home", 303) if visit.session else self.no_session(visit)
+        return RedirectResponse(self.at("/home"), 303) if visit.session else self.no_session(visit)
 
     async def _login(self, visit: Visit) -> Response:
-        account = self.world.accounts.check(self.oem, visit.values.get("user", ""), visit.values.get("password", ""))
+        user, password = (visit.values.get(name, "") for name in self.login_names)
+        account = self.world.accounts.check(self.oem, user, password)
         if account is None or visit.fault("login_refused"):
             return self._sign_in(visit, REFUSED_LOGIN)
         if visit.fault("mfa"):
             return self._sign_in(visit, MAILED_CODE)
-        home = RedirectResponse(f"/{self.oem}/home", 303)
+        home = RedirectResponse(self.at("/home"), 303)
         return self.enter(visit, self.world.accounts.open(account, "in"), home)
 
     async def _logout(self, visit: Visit) -> Response:
@@ -160,6 +195,10 @@ class PlainPortal(Skin):
         found = [filing for filing in self.history(visit) if wanted in ("", filing.fields[first])]
         rows, number, pages = page_of(found, visit.values.get("page", "1"))
         return self.page("list.html", visit, rows=rows, total=len(found), number=number, pages=pages, wanted=wanted)
+
+    def column(self, name: str) -> str:
+        """The heading of the list's column of a field."""
+        return self.columns.get(name) or self.boxes[name].label
 
     def shown(self, name: str, value: str) -> str:
         """A field's value as the list shows it."""
