@@ -1,7 +1,7 @@
 """Dagster's storage in PostgreSQL with connections that are kept: Dagster makes one for every question that it asks.
 
-A run asks 140 times, the daemon some twenty times a second, and a new connection costs ten times what is asked through
-it. `dagster.yaml` names this class; what is stored, and where, is Dagster's. The tables' changes are, too.
+A run of one claim asks 140 times, the daemon all the time, and a new connection costs several times what is asked
+through it. `dagster.yaml` names this class; what is stored, and where, is Dagster's. The tables' changes are, too.
 """
 
 from __future__ import annotations
