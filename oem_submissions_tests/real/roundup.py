@@ -15,10 +15,13 @@ import os
 import pwd
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
 
 from oem_submissions_tests.real.installed import copied, made_once, python_with, run
 from oem_submissions_tests.real.serving import free_port, serving
@@ -26,6 +29,7 @@ from oem_submissions_tests.real.serving import free_port, serving
 PINS = ("roundup==2.6.0",)
 USERS = {"10001": "key-of-10001", "10002": "key-of-10002", "crm": "key-of-the-crm"}
 """Who may log in, with the password; two dealers, and the CRM's connector."""
+_ADMINS_KEY = "key-of-the-admin"
 _NOBODY = "nobody"
 _NOWHERE = "http://127.0.0.1:1"
 """Stands in the kept home for the address, which each start has its own of."""
@@ -67,6 +71,8 @@ class Roundup:
     home: Path
     origin: str
     """`http://127.0.0.1:PORT`, as the browser sees it."""
+    port: int
+    """Its own."""
 
     @property
     def address(self) -> str:
@@ -91,6 +97,17 @@ class Roundup:
                 for number, title, creator in rows
             ]
 
+    def add_user(self, name: str, password: str) -> None:
+        """One more who may log in, unless there is one of that name."""
+        made = requests.post(
+            f"http://127.0.0.1:{self.port}/claims/rest/data/user",
+            auth=("admin", _ADMINS_KEY),
+            headers={"X-Requested-With": "rest", "Origin": self.origin, "Host": urlsplit(self.origin).netloc},
+            json={"username": name, "password": password, "address": f"{name}@example.com", "roles": "User"},
+            timeout=30,
+        )
+        assert made.ok or "already exists" in made.text, made.text
+
     def _note(self, database: sqlite3.Connection, issue: int) -> str:
         rows = database.execute("SELECT linkid FROM issue_messages WHERE nodeid = ? ORDER BY linkid", [issue])
         return "\n".join(self._content("msg", int(number)).decode() for (number,) in rows.fetchall())
@@ -106,14 +123,8 @@ class Roundup:
 
 
 @contextmanager
-def roundup(
-    port: int | None = None, seen_at: int | None = None, own: Mapping[str, Sequence[str]] | None = None
-) -> Iterator[Roundup]:
-    """A tracker with an empty database.
-
-    `seen_at` is the port of a proxy before it, if there is one; `own` are properties that an installation adds to the
-    schema's classes (`issue`, `file`), as Roundup's trackers are made to be.
-    """
+def roundup(port: int | None = None, seen_at: int | None = None) -> Iterator[Roundup]:
+    """A tracker with an empty database. `seen_at` is the port of a proxy before it, if there is one."""
     python, port = _python(), port or free_port()
     origin = f"http://127.0.0.1:{seen_at or port}"
     with tempfile.TemporaryDirectory(prefix="oem-submissions-roundup-", ignore_cleanup_errors=True) as scratch:
@@ -124,19 +135,9 @@ def roundup(
         )
         config = home / "config.ini"
         config.write_text(config.read_text().replace(_NOWHERE, origin))
-        _extend_schema(home / "schema.py", own or {})
         options = ["-n", "127.0.0.1", "-p", str(port), *_less_rights(), f"claims={home}"]
         with serving([str(python), "-c", _SERVER, *options], port, folder):
-            yield Roundup(home, origin)
-
-
-def _extend_schema(path: Path, own: Mapping[str, Sequence[str]]) -> None:
-    schema = path.read_text()
-    for name, properties in own.items():
-        head = f'Class(db, "{name}",'
-        assert head in schema, f"the schema has no class {name}"
-        schema = schema.replace(head, head + "".join(f"\n    {one}=String()," for one in properties))
-    path.write_text(schema)
+            yield Roundup(home, origin, port)
 
 
 def _python() -> Path:
@@ -153,7 +154,7 @@ def _less_rights() -> list[str]:
 def _first_home(home: Path) -> None:
     admin = [str(_python()), "-c", _ADMIN, "-i", str(home)]
     run([*admin, "install", "classic", "sqlite", ",".join(f"{name}={value}" for name, value in _SETTINGS.items())])
-    run([*admin, "initialise", "key-of-the-admin"])
+    run([*admin, "initialise", _ADMINS_KEY])
     for name, password in USERS.items():
         own = [f"username={name}", f"password={password}", f"address={name}@example.com", "roles=User"]
         run([*admin, "create", "user", *own])
