@@ -11,9 +11,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError, SalesforceExpiredSession
 
@@ -156,6 +153,10 @@ def jwt_assertion(client_id: str, username: str, audience: str, private_key: str
 
     Raises `ConfigurationError` when the key is no RSA key in PEM.
     """
+    from joserfc import jwt  # here: most connected apps show a secret
+    from joserfc.errors import JoseError
+    from joserfc.jwk import RSAKey
+
     try:
         key = RSAKey.import_key(private_key)
         if not key.is_private:

@@ -179,6 +179,10 @@ def serving(app: ASGIApp, folder: Path) -> Iterator[Served]:
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:  # answers that nobody waits for any more
             await asyncio.wait(rest, timeout=5)
+        loop: Any = asyncio.get_running_loop()
+        for transport in list(loop._transports.values()):
+            transport.abort()  # of a client that went without TLS's goodbye, which would be waited for half a minute
+        await asyncio.sleep(0)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()

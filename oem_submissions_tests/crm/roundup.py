@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import requests
 from oem_submissions.crm.mapping import OutcomeFields, RecordFields, RestMapping, read_mapping
 from oem_submissions.crm.rest import RestCrm
 from oem_submissions_tests.crm.line import Line, line
-from oem_submissions_tests.real.roundup import USERS, Roundup, roundup
-from oem_submissions_tests.real.serving import free_port
+from oem_submissions_tests.real import roundup as real
+from oem_submissions_tests.real.installed import copied, made_once
+from oem_submissions_tests.real.roundup import USERS, Roundup
+from oem_submissions_tests.real.serving import free_port, serving
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "crm" / "roundup.yaml"
 PROPERTIES = [*RecordFields().names(), *OutcomeFields().names().values()]
@@ -134,11 +137,35 @@ def roundup_world() -> Iterator[RoundupWorld]:
     """A tracker of its own, empty."""
     with line() as way:
         way.to = free_port()
-        with roundup(way.to, seen_at=way.port, own={"issue": PROPERTIES}) as tracker:
+        with _tracker(way.to, way.port) as tracker:
             headers = {"X-Requested-With": "rest", "Origin": tracker.origin, "Host": f"127.0.0.1:{way.port}"}
             crm = RestCrm(mapping_for(tracker), SECRETS.__getitem__)
             yield RoundupWorld(crm, tracker, way, headers)
             crm.close()
+
+
+@contextmanager
+def _tracker(port: int, seen_at: int) -> Iterator[Roundup]:
+    """Roundup as `real.roundup` starts it, with properties of its own on issues, as its trackers are made to have."""
+    origin = f"http://127.0.0.1:{seen_at}"
+    with tempfile.TemporaryDirectory(prefix="oem-submissions-roundup-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o755)  # it is root's, and the home in it is nobody's
+        kept = made_once("roundup-crm-home", (*real.PINS, repr(USERS), *PROPERTIES), _first_home)
+        home = copied(kept, folder / "home", real._NOBODY)
+        config = home / "config.ini"
+        config.write_text(config.read_text().replace(real._NOWHERE, origin))
+        options = ["-n", "127.0.0.1", "-p", str(port), *real._less_rights(), f"claims={home}"]
+        with serving([str(real._python()), "-c", real._SERVER, *options], port, folder):
+            yield Roundup(home, origin, port)
+
+
+def _first_home(home: Path) -> None:
+    real._first_home(home)
+    schema, head = home / "schema.py", 'IssueClass(db, "issue",'
+    assert head in schema.read_text()
+    own = "".join(f"\n    {name}=String()," for name in PROPERTIES)
+    schema.write_text(schema.read_text().replace(head, head + own))
 
 
 def mapping_for(tracker: Roundup, **changes: Any) -> RestMapping:
@@ -150,7 +177,3 @@ def mapping_for(tracker: Roundup, **changes: Any) -> RestMapping:
     return RestMapping.model_validate(
         {**example.model_dump(), "url": tracker.rest, "headers": headers, "list": listed, **changes}
     )
-
-
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type]

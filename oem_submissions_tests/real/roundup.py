@@ -15,7 +15,7 @@ import os
 import pwd
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,14 +123,8 @@ class Roundup:
 
 
 @contextmanager
-def roundup(
-    port: int | None = None, seen_at: int | None = None, own: Mapping[str, Sequence[str]] | None = None
-) -> Iterator[Roundup]:
-    """A tracker with an empty database.
-
-    `seen_at` is the port of a proxy before it, if there is one; `own` are properties that an installation adds to the
-    schema's classes (`issue`, `file`), as Roundup's trackers are made to be.
-    """
+def roundup(port: int | None = None, seen_at: int | None = None) -> Iterator[Roundup]:
+    """A tracker with an empty database. `seen_at` is the port of a proxy before it, if there is one."""
     python, port = _python(), port or free_port()
     origin = f"http://127.0.0.1:{seen_at or port}"
     with tempfile.TemporaryDirectory(prefix="oem-submissions-roundup-", ignore_cleanup_errors=True) as scratch:
@@ -141,19 +135,9 @@ def roundup(
         )
         config = home / "config.ini"
         config.write_text(config.read_text().replace(_NOWHERE, origin))
-        _extend_schema(home / "schema.py", own or {})
         options = ["-n", "127.0.0.1", "-p", str(port), *_less_rights(), f"claims={home}"]
         with serving([str(python), "-c", _SERVER, *options], port, folder):
             yield Roundup(home, origin, port)
-
-
-def _extend_schema(path: Path, own: Mapping[str, Sequence[str]]) -> None:
-    schema = path.read_text()
-    for name, properties in own.items():
-        head = f'Class(db, "{name}",'
-        assert head in schema, f"the schema has no class {name}"
-        schema = schema.replace(head, head + "".join(f"\n    {one}=String()," for one in properties))
-    path.write_text(schema)
 
 
 def _python() -> Path:
