@@ -22,6 +22,7 @@ import requests
 
 from adapters.registry import ADAPTERS
 from oem_submissions.cli.demo import Demo
+from oem_submissions.cli.stack import CODE_SERVER
 from oem_submissions.defs.warm_pool import pool_below
 from oem_submissions.domain.failures import StateConflict
 from oem_submissions.domain.states import State
@@ -160,23 +161,30 @@ def _portal_outage(ground: Ground, strike: Strike) -> Undo:
     return Undo(5 + 12 * strike.die, back)
 
 
-def _process_lost(name: str, with_children: bool) -> Callable[[Ground, Strike], Undo]:
+def _lost(*names: str, with_children: bool = True) -> Callable[[Ground, Strike], Undo]:
     def strike(ground: Ground, strike: Strike) -> Undo:
-        process = ground.demo.up.process(name)
-        if name in ground.down:
-            raise NothingToStrike(f"{name} is down")
-        ground.down.add(name)
-        process.kill(with_children)
-        if with_children and name == "dagster-daemon":
-            pool_below(ground.demo.up.environment["DAGSTER_HOME"]).kill()
+        if down := ground.down.intersection(names):
+            raise NothingToStrike(f"{', '.join(sorted(down))} is down")
+        ground.down.update(names)
+        processes = [ground.demo.up.process(name) for name in names]
+        for process in processes:
+            process.kill(with_children)
 
         def back() -> None:
-            process.start()
-            ground.down.discard(name)
+            for process in processes:
+                process.start()
+            ground.down.difference_update(names)
 
         return Undo(1 + 6 * strike.die, back)
 
     return strike
+
+
+def _machine_lost(ground: Ground, strike: Strike) -> Undo:
+    """The workers' machine, where daemon and code server run, too."""
+    undo = _lost("dagster-daemon", CODE_SERVER)(ground, strike)
+    pool_below(ground.demo.up.environment["DAGSTER_HOME"]).kill()
+    return undo
 
 
 def _database(mode: Literal["fast", "immediate"]) -> Callable[[Ground, Strike], None]:
@@ -273,11 +281,10 @@ FAULTS = (
     Fault("crm_drops_write", "a write to the CRM changes nothing and answers as always", 1, _crm("drop_write", 1)),
     Fault("database_restart", "PostgreSQL is shut down fast, and started", 1, _database("fast")),
     Fault("database_crash", "PostgreSQL dies at once, and is started", 1, _database("immediate")),
-    Fault("daemon_killed", "SIGKILL for Dagster's daemon alone", 1, _process_lost("dagster-daemon", False)),
-    Fault("machine_lost", "SIGKILL for the daemon, its code server and every worker", 1,
-          _process_lost("dagster-daemon", True)),
-    Fault("webserver_killed", "SIGKILL for the webserver and its code server", 1,
-          _process_lost("dagster-webserver", True)),
+    Fault("daemon_killed", "SIGKILL for Dagster's daemon alone", 1, _lost("dagster-daemon", with_children=False)),
+    Fault("code_server_killed", "SIGKILL for the code server and what it started", 1, _lost(CODE_SERVER)),
+    Fault("machine_lost", "SIGKILL for the daemon, the code server and every worker", 1, _machine_lost),
+    Fault("webserver_killed", "SIGKILL for the webserver", 1, _lost("dagster-webserver")),
     Fault("duplicate_ticks", "the same work is asked for five times at once", 2, _duplicate_ticks),
     Fault("backfill", "a backfill over partitions, filed and not", 2, _backfill),
     Fault("redrive", "an operator redrives dead letters", 2, _redrive),

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -21,7 +20,7 @@ from rich.table import Table
 from adapters.registry import ADAPTERS
 from oem_submissions import wiring
 from oem_submissions.cli.errors import NotSo, terminal
-from oem_submissions.cli.stack import WORKSPACE, RunningStack, Simulated, running_stack, simulator
+from oem_submissions.cli.stack import DEFINITIONS, RunningStack, Simulated, running_stack, simulator
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.releases import Release, ReleaseState
 from oem_submissions.domain.states import FILED, HELD, State
@@ -73,12 +72,12 @@ def running_demo(
     fault: str | None,
     extra: Mapping[str, str] | None = None,
     pilots: bool = True,
-    workspace: Path = WORKSPACE,
+    definitions: str = DEFINITIONS,
 ) -> Iterator[Demo]:
     """Everything up, accounts and due claims seeded. What an earlier demo filed is still filed.
 
     `extra` joins the environment of every process; `pilots`: whether there are claims for the gate's five runs;
-    `workspace`: what Dagster loads.
+    `definitions`: the module that Dagster loads.
     """
     with simulator(settings.home / "simulator", settings.home / "logs") as simulated:
         http = simulated.addresses["http"]
@@ -89,7 +88,7 @@ def running_demo(
         records = tuple(crm.seed(seed_claims(seed, datetime.now(UTC).date(), pilots)))
         if fault is not None:
             _require_fault(portals, fault)
-        with running_stack(settings, environment, workspace) as up:
+        with running_stack(settings, environment, definitions) as up:
             secrets = EnvironmentSecrets(up.environment)
             parts = {"secrets": secrets, "crm": wiring.salesforce(up.settings, secrets)}
             with wiring.build(up.settings, **parts) as services:

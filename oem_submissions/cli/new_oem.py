@@ -46,6 +46,7 @@ class ClaimType(StrEnum):
     COOP = "coop"
     INCENTIVE = "incentive"
     DELIVERY_REPORT = "delivery_report"
+    PARTS_RETURN = "parts_return"
 
 
 @dataclass(frozen=True)

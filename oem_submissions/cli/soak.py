@@ -9,7 +9,6 @@ A home of its own, as `chaos` has: nothing of this machine's other work is touch
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from adapters.registry import ADAPTERS
 from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import terminal
 from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.claims import FilingLimit
 from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.domain.scheduling import Source, Tick
@@ -33,10 +33,11 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.ports import ClaimRules
 from oem_submissions.services.release import declare_live
 from oem_submissions.services.scheduler_health import scheduler_health
-from oem_submissions.settings import PREFIX, PROJECT, read_settings
+from oem_submissions.settings import PREFIX, read_settings
 from oem_submissions.simulator.seed import seed_claims
 
 SPEED = "SOAK_SPEED"
+_HURRIED = "oem_submissions.cli.soak_definitions"
 _HOUR = 60
 _FEEDING = 0.6
 """The part of the time in which new claims come due."""
@@ -72,6 +73,11 @@ class Hurried:
         return self.rules.digest
 
     @property
+    def filing_limits(self) -> Mapping[str, FilingLimit]:
+        """As the adapter."""
+        return self.rules.filing_limits
+
+    @property
     def needs_approval(self) -> bool:
         """As the adapter."""
         return self.rules.needs_approval
@@ -102,9 +108,8 @@ def hurried_cadence(cadence: Cadence, speed: float) -> Cadence:
 def run_soak(hours: float, speed: float, seed: int, kill_daemon: bool, home: Path) -> dict[str, Any]:
     """The document of a whole soak: `hours` of the scheduler's time, in an `speed`-th of it."""
     extra = {SPEED: str(speed), f"{PREFIX}INTAKE_SECONDS": "5"}
-    workspace = _workspace(home)
     settings = read_settings({f"{PREFIX}HOME": str(home)})
-    with running_demo(settings, seed, None, extra, pilots=False, workspace=workspace) as demo:
+    with running_demo(settings, seed, None, extra, pilots=False, definitions=_HURRIED) as demo:
         for oem, rules in ADAPTERS.items():  # what is tried here is not the gate
             pins = Pins(rules.digest, *demo.services.released_packs(oem)[-1])
             declare_live(demo.ledger, oem, pins, "soak", "Everybody files: the scheduler is what is tried.")
@@ -113,18 +118,6 @@ def run_soak(hours: float, speed: float, seed: int, kill_daemon: bool, home: Pat
             soak.pass_the_day(kill_daemon)
             soak.come_to_rest()
         return {"hours": hours, "speed": speed, **soak.document()}
-
-
-def _workspace(home: Path) -> Path:
-    """The file that has Dagster load the hurried definitions."""
-    module = {
-        "module_name": "oem_submissions.cli.soak_definitions",
-        "working_directory": str(PROJECT),
-        "location_name": "oem_submissions",
-    }
-    file = home / "soak-workspace.yaml"
-    file.write_text(json.dumps({"load_from": [{"python_module": module}]}))  # which is YAML, too
-    return file
 
 
 class Soak:

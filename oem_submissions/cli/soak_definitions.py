@@ -1,4 +1,4 @@
-"""What Dagster loads in a soak: everything as in production, on hurried cadences. `soak` writes its workspace."""
+"""What Dagster loads in a soak: everything as in production, on hurried cadences."""
 
 from __future__ import annotations
 

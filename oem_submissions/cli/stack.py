@@ -1,4 +1,4 @@
-"""The processes of one machine: database, simulator, Dagster's webserver and daemon, the desk.
+"""The processes of one machine: database, simulator, Dagster's code server, webserver and daemon, the desk.
 
 Started in order, stopped together.
 """
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import psutil
@@ -30,7 +31,9 @@ from oem_submissions.ledger.store import ledger_engine
 from oem_submissions.settings import PREFIX, PROJECT, Settings, read_settings
 
 LOOPBACK = "127.0.0.1"
-WORKSPACE = PROJECT / "workspace.yaml"
+DEFINITIONS = "oem_submissions.definitions"
+"""What Dagster loads in production, too."""
+CODE_SERVER = "dagster-code-server"
 _GRACE_SECONDS = 20
 
 
@@ -252,8 +255,13 @@ def _dagster_home(home: Path) -> Path:
 
 
 @contextmanager
-def running_stack(settings: Settings, extra: Mapping[str, str], workspace: Path = WORKSPACE) -> Iterator[RunningStack]:
-    """Database, migrated; webserver, daemon and desk, answering. `extra` is added to their environment."""
+def running_stack(
+    settings: Settings, extra: Mapping[str, str], definitions: str = DEFINITIONS
+) -> Iterator[RunningStack]:
+    """Database, migrated; code server, webserver, daemon and desk, answering. `extra` is added to their environment.
+
+    `definitions`: the module that Dagster loads.
+    """
     logs = settings.home / "logs"
     with ExitStack() as stack:
         postgres = None
@@ -278,8 +286,14 @@ def running_stack(settings: Settings, extra: Mapping[str, str], workspace: Path 
             **extra,
         }
         programs = Path(sys.executable).parent
-        loads = ["-w", str(workspace)]
+        short = stack.enter_context(TemporaryDirectory(prefix="oem-submissions-"))  # a socket's path has to be
+        code = Path(short) / "code"
+        loads = ["-w", str(_workspace(settings.home, code))]
         commands = {
+            CODE_SERVER: [
+                str(programs / "dagster"), "code-server", "start", "-m", definitions, "-d", str(PROJECT),
+                "--socket", str(code), "--use-python-environment-entry-point",
+            ],
             "dagster-webserver": [
                 str(programs / "dagster-webserver"), *loads, "-h", LOOPBACK, "-p", str(ports["dagster"]),
             ],
@@ -289,13 +303,39 @@ def running_stack(settings: Settings, extra: Mapping[str, str], workspace: Path 
             ],
             "watch": [sys.executable, "-m", "oem_submissions.cli", "watch"],
         }  # fmt: skip
-        processes = tuple(
-            stack.enter_context(Process(name, command, environment, logs / f"{name}.log"))
-            for name, command in commands.items()
-        )
-        up = RunningStack(read_settings(environment), environment, addresses, processes, postgres)
+        processes: list[Process] = []
+        for name, command in commands.items():
+            processes.append(stack.enter_context(Process(name, command, environment, logs / f"{name}.log")))
+            if name == CODE_SERVER:
+                _wait_until_it_listens(processes[-1], code)
+        up = RunningStack(read_settings(environment), environment, addresses, tuple(processes), postgres)
         up.wait_until_it_answers()
         yield up
+
+
+def _workspace(home: Path, code: Path) -> Path:
+    """The file that leads webserver and daemon to the one code server.
+
+    `workspace.yaml` names the module instead: then each starts a code server of its own, and the daemon a new one
+    every minute, which costs a sixth of a core.
+    """
+    server = {"socket": str(code), "location_name": "oem_submissions"}
+    file = home / "dagster" / "workspace.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # which is YAML, too
+    return file
+
+
+def _wait_until_it_listens(process: Process, address: Path, seconds: float = 120) -> None:
+    """Returns when something listens at the socket: a code server does when it has loaded the code."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        process.check()
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(address)) == 0:
+                return
+        time.sleep(0.1)
+    raise ConfigurationError(f"{process.name} did not listen within {seconds:.0f} s; see {process.log}.")
 
 
 def _wait_until_it_answers(address: str, up: RunningStack, seconds: float = 120) -> None:
