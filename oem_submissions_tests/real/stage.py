@@ -34,6 +34,8 @@ from oem_submissions_tests.real.wire import Places, Wire, wired
 SELECTORS = Path(__file__).parent / "selectors"
 TRAC = Places("/login", "/newticket", "/newticket", "/query", "/chrome/", "/attachment/")
 ROUNDUP = Places("/claims/", "/claims/issue", "/claims/issue", "/claims/issue", "/claims/@@file/")
+PATIENCE = 200.0
+"""Seconds for a worker to start and to come so far: applications and machine may be slow."""
 _TITLE = re.compile(r"Warranty (\S+) (\S+) line (\d+) (\w+)")
 
 
@@ -95,7 +97,7 @@ class RealPortal:
         return [seen for seen in self.wire.requests if path in (None, seen["path"])]
 
     def expect_request(self, path: str, timeout: float) -> dict[str, Any]:
-        return self.wire.expect(path, self._set_at, timeout)
+        return self.wire.expect(path, self._set_at, max(timeout, PATIENCE))
 
     def truth(self, oem: str) -> dict[str, Any]:
         filings = [self._as_the_suite_wants(filing) for filing in self.filed()[self._gone :]]

@@ -177,9 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(status, headers, content)
 
     def _loses_upload(self) -> bool:
-        """Whether this is the upload that is lost: the second, the first arrives."""
-        lost = self.wire.take("second_upload_lost")
-        return lost is not None and lost.fired == 2
+        """Whether this upload is lost: only the first arrives, however often the browser sends the second."""
+        lost = self.wire.take("uploads_lost")
+        return lost is not None and lost.fired > 1
 
     def _history_fails(self, path: str) -> bool:
         return path == self.wire.places.history and self.wire.take("history_error") is not None
