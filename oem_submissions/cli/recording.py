@@ -217,7 +217,10 @@ def _ask_reference(pages: Pages, closed: ClosedPage, ask: Ask | None) -> str | N
 
 def _inside(node: Any, key: str | int) -> Any:
     """What is there in a part of the pack; None if nothing is."""
-    return node[key] if isinstance(node, list) or key in node else None
+    try:
+        return node[key]
+    except (KeyError, IndexError):
+        return None
 
 
 def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> None:

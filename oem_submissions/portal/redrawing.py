@@ -30,8 +30,8 @@ _REDRAW = """([keep, css, scope, marks]) => {
     .map(text => text.replace(/[.*+?^${}()|[\\]\\\\]/g, "\\\\$&").replace(/\\s+/g, "\\\\s+"));
   const alone = quoted.length ? `(?<![\\\\p{L}\\\\p{N}])(${quoted.join("|")})(?![\\\\p{L}\\\\p{N}])` : "(?!)()";
   const words = new RegExp(alone, "gu");
-  const escaped = text =>
-    text.replace(/[\\ue000-\\uf8ff]/g, "").replace(/[&<>"'{}]/g, one => `&#${one.charCodeAt(0)};`);
+  const escaped = text =>  // without what does not show
+    text.replace(/[\\p{Cf}\\p{Co}]/gu, "").replace(/[&<>"'{}]/g, one => `&#${one.charCodeAt(0)};`);
   const masked = (text, inside) => inside ? text.replace(/\\p{N}/gu, "0") : text.replace(/[\\p{L}\\p{N}]/gu, "█");
   const said = (text, inside) =>
     escaped(text.split(words).map((piece, at) => at % 2 ? piece : masked(piece, inside)).join(""));
