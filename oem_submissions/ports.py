@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 from oem_submissions.domain.alerting import ChannelState, Failing, Finding, Transition
 from oem_submissions.domain.breaker import Breaker, Ending, Note
 from oem_submissions.domain.cadence import Cadence
 from oem_submissions.domain.checkpoints import Proof
-from oem_submissions.domain.claims import ClaimModel
+from oem_submissions.domain.claims import ClaimModel, FilingLimit
 from oem_submissions.domain.contracts import ProbeRecord, ProbeReport
 from oem_submissions.domain.desk_log import DeskEntry, DeskRecord
 from oem_submissions.domain.dispositions import Seen, Standing
@@ -172,11 +173,14 @@ class Account:
     username: str
     password: str = field(repr=False)
     totp_secret: str | None = field(repr=False, default=None)
+    mailbox: str | None = field(repr=False, default=None)
+    """Where the portal's messages for the dealer arrive: `imaps://user:password@host/FOLDER`."""
 
     @property
     def needles(self) -> Needles:
         """What of it must never leave. The user's name may: it is how people tell accounts apart."""
-        named = {"password": self.password, "TOTP secret": self.totp_secret or ""}
+        mail = unquote(urlsplit(self.mailbox or "").password or "")
+        named = {"password": self.password, "TOTP secret": self.totp_secret or "", "mailbox password": mail}
         return Needles.of(Kind.SECRET, named.items())
 
 
@@ -275,6 +279,11 @@ class ClaimRules(Protocol):
     @property
     def cadence(self) -> Cadence:
         """How often it files."""
+        ...
+
+    @property
+    def filing_limits(self) -> Mapping[str, FilingLimit]:
+        """Until when it takes a claim, by claim type; of one that is not named, always."""
         ...
 
     @property

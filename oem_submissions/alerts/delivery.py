@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from oem_submissions.alerts.channels import Channel
-from oem_submissions.alerts.message import Links, message_of
+from oem_submissions.alerts.message import Links, bare_message_of, message_of
 from oem_submissions.domain.records import AlertKind, NewAlert
 from oem_submissions.ports import Ledger
 
 _MOST, _PASS_SECONDS, _THREADS = 50, 20.0, 4
+_BARE_AFTER = 5
+"""Failures in a row."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class Deliverer:
                 if not channel.wants(told):
                     outbox.passed(told.number, sent=False)
                     continue
-                if problem := channel.send(message_of(told, self.links)):
+                problem = channel.send(message_of(told, self.links))
+                if problem and outbox.failures() >= _BARE_AFTER:  # one that is never taken must not hold up the others
+                    problem = channel.send(bare_message_of(told, self.links))
+                if problem:
                     outbox.failed(problem, self.backoff.seconds(outbox.failures()))
                     return Delivered(channel.name, sent, problem)
                 outbox.passed(told.number, sent=True)

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oem_submissions.domain.alerting import RULES, Transition
 from oem_submissions.domain.records import AlertChange
@@ -57,6 +57,14 @@ def message_of(told: Transition, links: Links) -> Message:
         lines.append(f"Run: {links.dagster}/runs/{alert.run_id}")
     title = shortened(f"[{word}] {what}{again.get(told.change, '')}", _TITLE)
     return Message(title, "\n".join(lines), critical=told.severity == "critical", over=over)
+
+
+def bare_message_of(told: Transition, links: Links) -> Message:
+    """The same with nothing that anybody wrote: for a channel that takes messages, and not this one."""
+    whole = message_of(told, links)
+    title = f"[{whole.title.partition(']')[0].lstrip('[')}] {told.alert.kind.replace('_', ' ').capitalize()}"
+    body = f"This channel did not take the whole message.\nAlert: {links.desk}/alerts#alert-{told.alert.alert_id}"
+    return replace(whole, title=title, body=body)
 
 
 def harmless(text: str, characters: int) -> str:

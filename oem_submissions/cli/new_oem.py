@@ -54,6 +54,7 @@ class ClaimType(StrEnum):
     COOP = "coop"
     INCENTIVE = "incentive"
     DELIVERY_REPORT = "delivery_report"
+    PARTS_RETURN = "parts_return"
 
 
 @dataclass(frozen=True)

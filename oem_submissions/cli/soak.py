@@ -25,6 +25,7 @@ from adapters.registry import ADAPTERS
 from oem_submissions.cli.demo import Demo, running_demo
 from oem_submissions.cli.errors import terminal
 from oem_submissions.domain.cadence import Cadence
+from oem_submissions.domain.claims import FilingLimit
 from oem_submissions.domain.records import Claim, Pins
 from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.domain.scheduling import Source, Tick
@@ -70,6 +71,11 @@ class Hurried:
     def digest(self) -> str:
         """As the adapter: it is the same code."""
         return self.rules.digest
+
+    @property
+    def filing_limits(self) -> Mapping[str, FilingLimit]:
+        """As the adapter."""
+        return self.rules.filing_limits
 
     @property
     def needs_approval(self) -> bool:

@@ -6,7 +6,8 @@ A claim model of one's own is a subclass of `ClaimModel` with a `claim_type`, it
 from __future__ import annotations
 
 import re
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -223,6 +224,41 @@ class IncentiveClaim(ClaimModel):
     sale_date: date
     customer_name: Text
     amount: Money
+
+
+class PartsReturn(ClaimModel):
+    """Parts or cores that go back to the OEM for credit: one part number of one of its invoices."""
+
+    claim_type: Literal["parts_return"] = "parts_return"
+    natural_key_fields: ClassVar = ("dealer_code", "source_invoice", "part_number", "reason")
+    personal_fields: ClassVar = ("remarks",)
+
+    source_invoice: Code
+    """The OEM's, by which the part was bought."""
+    invoiced_on: date
+    part_number: Code
+    quantity: Annotated[int, Field(gt=0, le=999)]
+    reason: Literal["core", "damaged", "wrong_part", "overstock"]
+    amount: Money
+    """For all of them, as invoiced."""
+    remarks: Text | None = None
+
+
+@dataclass(frozen=True)
+class FilingLimit:
+    """Until when an OEM takes a claim, by a date that the claim itself holds."""
+
+    begins: str
+    """The claim model's field."""
+    days: int
+    """It is taken until the end of the day that so many days later is."""
+
+    def exceeded(self, claim: ClaimModel, today: date) -> str | None:
+        """Why it is too late for the claim, as a sentence; None when it is not. `today` is the OEM's."""
+        began: date = getattr(claim, self.begins)
+        if today <= began + timedelta(days=self.days):
+            return None
+        return f"{self.begins}: {began} is {(today - began).days} days ago, and the OEM takes it for {self.days} days"
 
 
 def models_of(model: Any) -> dict[str, type[ClaimModel]]:

@@ -261,7 +261,7 @@ REASONS: dict[ReasonCode, Reason] = {
         _PRE,
         False,
         "the portal asks for a second factor that we can't give",
-        "Enrol the account's TOTP secret, or log in once by hand.",
+        "Give the account its TOTP secret, or the mailbox that codes come to; else log in once by hand.",
     ),
     ReasonCode.SECRET_MISSING: _r(
         403, _ACC, _PRE, False, "a secret of this portal account is not set", "Set the variable that the message names."

@@ -140,7 +140,10 @@ class Ledger(
             return self._insert_claim(self._in_conflict(new), actor)
 
     def _in_conflict(self, new: NewClaim) -> NewClaim:
-        text = f"Another CRM record already carries this claim ({new.natural_key})."
+        with self._engine.connect() as connection:
+            held = claims.c.natural_key == new.natural_key
+            other = connection.execute(select(claims.c.crm_record_id, claims.c.claim_id).where(held)).one()
+        text = f"The CRM record {other.crm_record_id} carries this claim already ({new.natural_key}): {other.claim_id}."
         return NewClaim(**{**_fields(new), "natural_key": None, "reason": ReasonCode.CRM_CONFLICT, "reason_text": text})
 
     def _insert_claim(self, new: NewClaim, actor: str) -> Claim:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import models_of
+from oem_submissions.domain.claims import FilingLimit, models_of
 
 
 class PortalAdapter:
@@ -19,6 +19,8 @@ class PortalAdapter:
     claim_model: ClassVar[Any]
     """A subclass of `ClaimModel`, or a union of several."""
     cadence: ClassVar[Cadence]
+    filing_limits: ClassVar[Mapping[str, FilingLimit]] = {}
+    """By claim type, where the OEM has any; a claim that is too late is not filed, unless a person redrives it."""
     needs_approval: ClassVar[bool] = False
     """Whether a named person has to approve a release once its gate is passed; else it goes live by itself."""
 

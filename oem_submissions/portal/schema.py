@@ -48,6 +48,10 @@ def _check_total_pattern(pattern: str) -> str:
     return _check_only_group(pattern, "total")
 
 
+def _check_code_pattern(pattern: str) -> str:
+    return _check_only_group(pattern, "code")
+
+
 def _check_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("not an IANA time zone, for example America/Chicago")
@@ -69,6 +73,7 @@ Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """Compiled with google-re2: no look-around, no back-references, linear time."""
 ReferencePattern = Annotated[Pattern, AfterValidator(_check_reference_pattern)]
 DealerPattern = Annotated[Pattern, AfterValidator(_check_dealer_pattern)]
+CodePattern = Annotated[Pattern, AfterValidator(_check_code_pattern)]
 TotalPattern = Annotated[Pattern, AfterValidator(_check_total_pattern)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 AriaLines = Annotated[str, AfterValidator(_check_aria)]
@@ -439,6 +444,22 @@ class Totp(Strict):
     refused: tuple[Words, ...] = ()
 
 
+class MailedCode(Strict):
+    """The page that asks for a code that the portal has sent by e-mail."""
+
+    find: Locator
+    go: Locator
+    sender: Words
+    """The whole address that it comes from."""
+    subject: Words
+    """Part of the subject."""
+    pattern: CodePattern
+    """What in the message's text is the code."""
+    seconds: Annotated[int, Field(gt=0, le=600)] = 120
+    """So long it is waited for."""
+    refused: tuple[Words, ...] = ()
+
+
 class Elsewhere(Strict):
     """The page that says that the account is signed in somewhere else."""
 
@@ -459,6 +480,8 @@ class Login(Strict):
     refused: tuple[Words, ...] = ()
     """Texts that say that user or password is wrong."""
     totp: Totp | None = None
+    mailed_code: MailedCode | None = None
+    """The account's secret `mailbox` says where it arrives."""
     needs_person: tuple[Words, ...] = ()
     """Texts that ask for a second factor that only a person has."""
     elsewhere: Elsewhere | None = None

@@ -1,16 +1,28 @@
-"""From the portal's entry to being signed in: password, authenticator's code, "signed in elsewhere". One try only."""
+"""From the portal's entry to being signed in: password, a code by authenticator or e-mail, "signed in elsewhere".
+
+One try only.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import pyotp
+import re2
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import visible_text
 from oem_submissions.portal.locators import is_visible, look_up
+from oem_submissions.portal.mailbox import Mail, Mailbox, MailUnavailable, opened
+from oem_submissions.portal.schema import MailedCode, Totp
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Account
+
+_MAIL_MS = 1000
+"""Between two looks into the mailbox."""
 
 
 def sign_in(walk: Walk, base_url: str, account: Account) -> None:
@@ -19,6 +31,12 @@ def sign_in(walk: Walk, base_url: str, account: Account) -> None:
     Raises `StepFailed`: LOGIN_FAILED at the first refusal (a second try may lock the account), MFA_REQUIRED,
     PORTAL_MAINTENANCE, PORTAL_UNAVAILABLE, SELECTOR_NOT_FOUND.
     """
+    with _mail(walk, account) as mail:
+        _enter(walk, base_url, account)
+        _until_signed_in(walk, account, mail)
+
+
+def _enter(walk: Walk, base_url: str, account: Account) -> None:
     login = walk.pack.login
     walk.page.goto(f"{base_url.rstrip('/')}{login.path}", wait_until="domcontentloaded")
     frame = walk.page.main_frame
@@ -29,23 +47,23 @@ def sign_in(walk: Walk, base_url: str, account: Account) -> None:
         walk.see(frame, login.user, "the log-in's user field").fill(account.username)
         walk.see(frame, login.password, "the log-in's password field").fill(account.password)
         walk.see(frame, login.go, "the log-in's button").click()
-    _until_signed_in(walk, account)
 
 
-def _until_signed_in(walk: Walk, account: Account) -> None:
+def _until_signed_in(walk: Walk, account: Account, mail: _Mail | None) -> None:
     login, frame = walk.pack.login, walk.page.main_frame
     deadline = time.monotonic() + walk.limits.page_seconds
-    code_given = went_on = False
+    code_given = mailed_given = went_on = False
     while time.monotonic() < deadline:
         walk.pause()
         if is_visible(frame, login.signed_in):
             return
         if login.totp and not code_given and is_visible(frame, login.totp.find):
             code_given = True
-            code = _code(walk, account)
-            walk.scrubber.learn("an authenticator's code", [code])
-            look_up(frame, login.totp.find).fill(code)
-            look_up(frame, login.totp.go).click()
+            _give(walk, login.totp, "an authenticator's code", _code(walk, account))
+        elif mail and not mailed_given and is_visible(frame, mail.rule.find):
+            mailed_given = True
+            _give(walk, mail.rule, "a mailed code", mail.code(walk))
+            deadline = time.monotonic() + walk.limits.page_seconds
         elif login.elsewhere and not went_on and is_visible(frame, login.elsewhere.marker):
             went_on = True
             look_up(frame, login.elsewhere.go_on).click()
@@ -55,9 +73,16 @@ def _until_signed_in(walk: Walk, account: Account) -> None:
     raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "after the log-in the page is none that the pack knows")
 
 
+def _give(walk: Walk, asked: Totp | MailedCode, kind: str, code: str) -> None:
+    walk.scrubber.learn(kind, [code])
+    look_up(walk.page.main_frame, asked.find).fill(code)
+    look_up(walk.page.main_frame, asked.go).click()
+
+
 def _check_refused(walk: Walk) -> None:
     login, text = walk.pack.login, visible_text(walk.page)
-    refusals = (*login.refused, *(login.totp.refused if login.totp else ()))
+    asked = (one for one in (login.totp, login.mailed_code) if one)
+    refusals = (*login.refused, *(words for one in asked for words in one.refused))
     if said := next((words for words in refusals if words in text), None):
         raise walk.failed(ReasonCode.LOGIN_FAILED, f"the portal refused the log-in: '{said}'")
     if said := next((words for words in login.needs_person if words in text), None):
@@ -73,3 +98,58 @@ def _code(walk: Walk, account: Account) -> str:
             ReasonCode.MFA_REQUIRED, "the portal asks for an authenticator's code, and the account has no TOTP secret"
         )
     return pyotp.TOTP(account.totp_secret).now()
+
+
+# --- codes by e-mail ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Mail:
+    """The mailbox that the code comes to, as it was before the portal was asked for one."""
+
+    rule: MailedCode
+    mailbox: Mailbox
+    mark: int
+
+    def code(self, walk: Walk) -> str:
+        """The newest message's. Raises `StepFailed` (MFA_REQUIRED) when none came in time."""
+        deadline = time.monotonic() + self.rule.seconds
+        while time.monotonic() < deadline:
+            with _readable(walk):
+                found = next(filter(None, map(self._code_in, self.mailbox.since(self.mark))), None)
+            if found:
+                return found
+            walk.page.wait_for_timeout(_MAIL_MS)
+            walk.check_state(still_waiting=True)
+        raise walk.failed(ReasonCode.MFA_REQUIRED, f"no mailed code came within {self.rule.seconds} seconds")
+
+    def _code_in(self, mail: Mail) -> str | None:
+        if mail.sender != self.rule.sender.lower() or self.rule.subject not in mail.subject:
+            return None
+        codes = {match.group("code") for match in re2.finditer(self.rule.pattern, mail.text)}
+        return codes.pop() if len(codes) == 1 else None
+
+
+@contextmanager
+def _mail(walk: Walk, account: Account) -> Iterator[_Mail | None]:
+    """Opened before the portal is asked, so that an older code is never taken for the new one."""
+    rule = walk.pack.login.mailed_code
+    if rule is None:
+        yield None
+        return
+    if account.mailbox is None:
+        what = "the portal sends a code by e-mail, and the account has no mailbox among its secrets"
+        raise walk.failed(ReasonCode.MFA_REQUIRED, what)
+    with ExitStack() as stack:
+        with _readable(walk):
+            mailbox = stack.enter_context(opened(account.mailbox))
+            mark = mailbox.mark()
+        yield _Mail(rule, mailbox, mark)
+
+
+@contextmanager
+def _readable(walk: Walk) -> Iterator[None]:
+    try:
+        yield
+    except MailUnavailable as error:
+        raise walk.failed(ReasonCode.MFA_REQUIRED, f"the mailed code can't be read: {error}".rstrip(".")) from error

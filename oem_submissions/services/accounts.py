@@ -8,7 +8,7 @@ from oem_submissions.ports import Account, Secrets
 
 
 def account_part(oem: str, dealer: str, part: str) -> str:
-    """What a part of the log-in is called among the secrets: `username`, `password` or `totp`."""
+    """What a part of the log-in is called among the secrets: `username`, `password`, `totp` or `mailbox`."""
     return f"portal/{oem}/{dealer}/{part}"
 
 
@@ -23,5 +23,5 @@ def portal_account(secrets: Secrets, oem: str, dealer: str) -> Account:
             raise StepFailed(ReasonCode.SECRET_MISSING, text, "log in")
         return value
 
-    totp = secrets.find(account_part(oem, dealer, "totp"))
-    return Account(oem, dealer, required("username"), required("password"), totp)
+    totp, mailbox = (secrets.find(account_part(oem, dealer, part)) for part in ("totp", "mailbox"))
+    return Account(oem, dealer, required("username"), required("password"), totp, mailbox)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from oem_submissions.domain.claims import parse_claim
 from oem_submissions.domain.evidence import attachment_key
@@ -84,7 +86,7 @@ def _take_in(
         if known is not None and not _is_to_be_read_again(known, source, adapters):
             continue
         try:
-            new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes)
+            new = _new_claim(record, source, crm, evidence, adapters, attachment_bytes, ledger.now())
             claim = ledger.add_claim(new) if known is None else ledger.amend_claim(known, new)
         except (StateConflict, EvidenceErased):
             # A worker just took the old payload: the correction is late, and the CRM will show the outcome. Or the
@@ -129,6 +131,7 @@ def _new_claim(
     evidence: EvidenceStore,
     adapters: Mapping[str, ClaimRules],
     attachment_bytes: int,
+    now: datetime,
 ) -> NewClaim:
     rules = adapters.get(record.oem)
     period = rules.cadence.period_of(record.due_on) if rules else record.due_on.isoformat()
@@ -157,7 +160,15 @@ def _new_claim(
         return NewClaim(
             **common, natural_key=None, payload=record.payload, reason=invalid.reason, reason_text=invalid.text
         )
-    return NewClaim(**common, natural_key=claim.natural_key(record.oem), payload=claim.model_dump(mode="json"))
+    limit = rules.filing_limits.get(claim.claim_type)
+    too_late = limit.exceeded(claim, now.astimezone(ZoneInfo(rules.cadence.timezone)).date()) if limit else None
+    return NewClaim(
+        **common,
+        natural_key=claim.natural_key(record.oem),
+        payload=claim.model_dump(mode="json"),
+        reason=ReasonCode.CUTOFF_PASSED if too_late else None,
+        reason_text=too_late,
+    )
 
 
 def _fetch(

@@ -40,8 +40,9 @@ class LeakGate:
 
     def _of_account(self, oem: str, dealer: str) -> Needles:
         """The account's secrets as they are now; none when they were taken away."""
-        password, totp = (self.secrets.find(account_part(oem, dealer, part)) for part in ("password", "totp"))
-        return Account(oem, dealer, "", password or "", totp).needles
+        parts = ("password", "totp", "mailbox")
+        password, totp, mailbox = (self.secrets.find(account_part(oem, dealer, part)) for part in parts)
+        return Account(oem, dealer, "", password or "", totp, mailbox).needles
 
 
 def in_words(found: Iterable[Leak]) -> str:

@@ -179,6 +179,23 @@ def incentive(chance: random.Random, report: dict[str, Any]) -> Made:
     return payload, [file_of(f"bill-of-sale-{programme}.pdf", "bill_of_sale", document("BILL OF SALE", lines))]
 
 
+def parts_return(chance: random.Random, dealer: str, today: date) -> Made:
+    """A part that goes back for credit."""
+    parts = chance.choice(REPAIRS)[3]
+    number, many, amount = chance.choice(parts)
+    payload = {
+        "claim_type": "parts_return",
+        "dealer_code": dealer,
+        "source_invoice": f"PI{chance.randint(100_000, 999_999)}",
+        "invoiced_on": (today - timedelta(days=chance.randint(2, 25))).isoformat(),
+        "part_number": number,
+        "quantity": many,
+        "reason": chance.choice(("core", "damaged", "wrong_part", "overstock")),
+        "amount": amount,
+    }
+    return payload, [file_of("part.jpg", "photo", photo("JPEG", number, chance.random()))]
+
+
 def _money(amount: Decimal) -> str:
     return str(amount.quantize(Decimal("0.01")))
 

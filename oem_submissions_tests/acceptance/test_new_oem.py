@@ -25,7 +25,7 @@ from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.settings import PREFIX, PROJECT
-from oem_submissions_tests.portal.parts import coop, delivery, incentive, warranty
+from oem_submissions_tests.portal.parts import coop, delivery, incentive, parts_return, warranty
 
 ERIDANI = Path(__file__).parent / "eridani"
 PARTS = ("adapters", "selectors", "oem_submissions", "oem_submissions_tests", "pyproject.toml")
@@ -35,6 +35,7 @@ EXAMPLES: dict[ClaimType, ClaimModel] = {
     ClaimType.COOP: coop("INV-1"),
     ClaimType.INCENTIVE: incentive(1),
     ClaimType.DELIVERY_REPORT: delivery(1),
+    ClaimType.PARTS_RETURN: parts_return("INV-1"),
 }
 SCENARIOS = ("plain", "reset after filing", "new required field")
 COUNTED = (".py", ".yaml")
@@ -172,7 +173,7 @@ def snapshot(project: Path) -> dict[Path, str]:
 
 
 def test_what_is_written_is_as_a_formatter_and_a_linter_leave_it(project: Path) -> None:
-    names = [name + letter for name in ("a", "zetareticuliassocia") for letter in "bcde"]
+    names = [name + letter for name in ("a", "zetareticuliassocia") for letter in "bcdef"]
     for oem, claim_type in zip(names, itertools.cycle(ClaimType), strict=False):
         scaffold(NewOem(oem, "Zeta & Reticuli's Associates X", claim_type), project)
     for words in (("check",), ("format", "--check")):

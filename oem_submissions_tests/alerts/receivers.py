@@ -20,6 +20,8 @@ class Webhook:
     """What arrived, and how it answers."""
 
     status: int = 200
+    never: str = ""
+    """What it refuses a message for."""
     port: int = 0
     got: list[dict[str, Any]] = field(default_factory=list)
     """Bodies of the requests that it took."""
@@ -48,13 +50,14 @@ def webhook() -> Iterator[Webhook]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status = 400 if hook.never and hook.never.encode() in body else hook.status
             with lock:
                 hook.paths.append(self.path)
-                if hook.status == 200:
+                if status == 200:
                     hook.got.append(json.loads(body) if body else {})
                 else:
                     hook.refused += 1
-            self.send_response(hook.status)
+            self.send_response(status)
             self.end_headers()
 
         do_GET = do_POST = answer

@@ -139,6 +139,21 @@ def test_a_channel_that_fails_is_left_alone_for_a_while(ledger: Ledger) -> None:
         assert len(hook.got) == 1
 
 
+def test_a_message_that_a_channel_never_takes_is_told_barely_and_holds_up_no_other(ledger: Ledger) -> None:
+    with webhook() as hook:
+        hook.never = "left alone"
+        one = deliverer(ledger, hook.url)
+        ledger.raise_alert(BREAKER)
+        ledger.raise_alert(PROBE)
+        for _ in range(5):
+            one.deliver()
+        assert hook.got == []
+        one.deliver()
+        assert hook.titles == ["[CRITICAL] Breaker open", "[WARNING] Probe red · aurora"]
+        (alert,) = [alert for alert in ledger.alerts() if alert.key == BREAKER.key]
+        assert f"https://desk.example/alerts#alert-{alert.alert_id}" in hook.got[0]["message"]
+
+
 def test_two_deliverers_at_once_send_once_and_a_crash_before_the_note_sends_at_most_twice(ledger: Ledger) -> None:
     sent: list[str] = []
     began, go_on = threading.Event(), threading.Event()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.defs.partitions import add_dealers, partition_key
 from oem_submissions.defs.run_coordinator import business_tags
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.claims import FilingLimit, WarrantyClaim
 from oem_submissions.domain.evidence import POST_CONFIRM, bundle_key
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.outcomes import Answer
@@ -58,6 +58,7 @@ class Rules:
     claim_model: Any = WarrantyClaim
     cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
     digest: str = PINS.adapter_digest
+    filing_limits: Mapping[str, FilingLimit] = field(default_factory=dict)
     needs_approval: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,29 @@ def test_after_a_run_that_was_not_clean_it_is_the_schedules_turn(gated: Gated) -
     gated.take_in()
     assert not gated.tick().run_requests
     assert [request.tags["dealer"] for request in schedule_requests(gated)] == ["10234"]
+
+
+def test_a_release_that_is_live_is_looked_at_when_a_run_moved_it_and_now_and_then(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    live = Everything(ledger, tmp_path)
+
+    def look(cursor: str | None) -> tuple[str, dict[str, Any]]:
+        cursor = sensor_tick(live, "release_gate", cursor).cursor
+        return cursor, json.loads(cursor)[OEM]
+
+    first, seen = look(None)
+    idle, still = look(first)
+    assert still == seen, "nothing moved: the claims were not read"
+    old, _ = look(json.dumps({OEM: seen | {"at": seen["at"] - 301, "shown": "before"}}))
+    assert json.loads(old)[OEM]["shown"] == seen["shown"]
+    live.add(1)
+    live.take_in()
+    live.run(raise_on_error=True)
+    _, moved = look(idle)
+    assert moved["at"] > seen["at"]
+    assert moved["shown"] != seen["shown"]
+    live.instance.dispose()
 
 
 def test_a_backfill_of_a_dealer_who_waits_files_nothing_and_says_why(gated: Gated) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from dagster import (
@@ -20,7 +20,7 @@ from sqlalchemy import insert, text
 from oem_submissions import wiring
 from oem_submissions.defs.automation import run_request
 from oem_submissions.domain.cadence import Cadence, Window
-from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.claims import FilingLimit, WarrantyClaim
 from oem_submissions.domain.records import AlertKind
 from oem_submissions.domain.scheduling import CatchUp, Source
 from oem_submissions.domain.states import State
@@ -145,6 +145,7 @@ class Closing:
     """An OEM whose window begins when its portal has filed one claim."""
 
     oem, claim_model, digest, needs_approval = OEM, WarrantyClaim, PINS.adapter_digest, False
+    filing_limits: ClassVar[Mapping[str, FilingLimit]] = {}
 
     portal: FakePortal | None = None
 

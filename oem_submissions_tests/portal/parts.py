@@ -17,6 +17,7 @@ from oem_submissions.domain.claims import (
     CoopClaim,
     DeliveryReport,
     IncentiveClaim,
+    PartsReturn,
     WarrantyClaim,
     vin_check_digit,
 )
@@ -86,6 +87,14 @@ def incentive(number: int, **changes: Any) -> IncentiveClaim:
         "customer_name": "Pat O'Doe", "amount": "500", "attachments": [attachment("invoice.pdf", "bill_of_sale")],
     }  # fmt: skip
     return IncentiveClaim(**{**values, **changes})
+
+
+def parts_return(invoice: str, **changes: Any) -> PartsReturn:
+    values: dict[str, Any] = {
+        "dealer_code": "10234", "source_invoice": invoice, "invoiced_on": date(2026, 10, 2), "part_number": "38616-6A0",
+        "quantity": 1, "reason": "core", "amount": "171.30",
+    }  # fmt: skip
+    return PartsReturn(**{**values, **changes})
 
 
 @contextmanager

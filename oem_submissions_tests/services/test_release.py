@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from oem_submissions import wiring
 from oem_submissions.crm.memory import MemoryCrm
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.claims import FilingLimit, WarrantyClaim
 from oem_submissions.domain.contracts import Change, ProbedPage, ProbeFailure, ProbeReport, Severity
 from oem_submissions.domain.failures import ConfigurationError, StateConflict, StepFailed
 from oem_submissions.domain.reasons import ReasonCode
@@ -48,6 +48,7 @@ class Rules:
     claim_model: Any = WarrantyClaim
     cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
     digest: str = "adapter-one"
+    filing_limits: Mapping[str, FilingLimit] = field(default_factory=dict)
     needs_approval: bool = False
 
 

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.claims import FilingLimit, WarrantyClaim
 from oem_submissions.domain.records import Pins
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
@@ -63,6 +63,7 @@ class Made:
     claim_model: Any = WarrantyClaim
     cadence: Cadence = Cadence("0 6 * * *", "UTC", "day")
     digest: str = PINS.adapter_digest
+    filing_limits: Mapping[str, FilingLimit] = field(default_factory=dict)
     needs_approval: bool = False
 
 
