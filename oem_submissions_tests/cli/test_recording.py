@@ -27,7 +27,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.goldens import check_goldens
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.portal.recognition import pattern_of
+from oem_submissions.portal.recognition import matched, pattern_of
 from oem_submissions.portal.recording import ClosedPage, RecordingRefused, closed_page, recorder, saved_page
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.settings import PROJECT
@@ -141,6 +141,24 @@ def test_an_answer_to_nothing_or_to_many_is_refused(closed: ClosedPage, tmp_path
         draft_of(tmp_path, closed, colour="red")
     with pytest.raises(NotSo, match="'markers' is for markers.maintenance.0, markers.session_expired.0"):
         draft_of(tmp_path, closed, markers="down")
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["Address line", "Line number"], {"line": 1}),
+        (["Address line"], {}),
+        (["Total", "Claim total"], {}),
+        (["RO no.", "TOTAL AMT"], {"repair_order": 0, "claim_total": 1}),
+    ],
+)
+def test_a_label_is_a_fields_only_beyond_doubt(labels: list[str], found: dict[str, int]) -> None:
+    wordings = {
+        "line": ["Line"],
+        "claim_total": ["Claim total", "total", "total amount"],
+        "repair_order": ["RO number"],
+    }
+    assert matched(wordings, [{"label": label} for label in labels]) == found
 
 
 def test_a_folder_without_a_form_says_what_to_save(closed: ClosedPage, tmp_path: Path) -> None:
