@@ -83,13 +83,12 @@ class Pages:
     around: tuple[RecordedPage, ...] = ()
     typed: frozenset[str] = field(default=frozenset(), repr=False)
 
-    @property
-    def holds(self) -> Callable[[str], bool]:
-        """Whether a text holds something that was typed into a page."""
+    def holds(self, public: str) -> Callable[[str], bool]:
+        """Whether a text holds something that was typed into a page, and that does not stand in `public`."""
         pages = (*self.by_kind.values(), *self.around)
         typed = self.typed | {text for page in pages for text in page.typed}
         scrubber = Scrubber(Needles())
-        scrubber.begin_claim([("what was typed", text) for text in typed], [], [])
+        scrubber.begin_claim([("what was typed", text) for text in typed], [], [public])
         return lambda text: bool(scrubber.spans(text))
 
 
@@ -184,7 +183,8 @@ def draft(
     known = recognise(
         pages.by_kind, pages.around, claim_type, wanted, kind["search"], listed, closed, reference
     )  # fmt: skip
-    without(known, pages.holds)
+    holds = pages.holds(reference or "")
+    without(known, holds)
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -199,7 +199,10 @@ def draft(
     yaml.dump(root, text)
     form = root["forms"][claim_type]
     made = _pages(pages, known, closed, oem, title, claim_type, choices, reference)
+    held = sorted(path for path, said in made.items() if holds(said))
     left = [*open_places.left(), *_goldens_left(pages, reference)]
+    left += [f"{path}: it held what was typed into a page, and was not written" for path in held]
+    made = {path: said for path, said in made.items() if path not in held}
     skin = _skin(known, form, choices, oem, reference)
     return Draft(_with_comments(text.getvalue(), known), made, skin, tuple(left))
 
