@@ -26,7 +26,7 @@ from adapters.registry import adapter
 from oem_submissions.cli import recording
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.cli.recording import Draft
-from oem_submissions.portal.recording import ClosedPage, closed_page
+from oem_submissions.portal.recording import ClosedPage, closed_page, recording_of
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.settings import PREFIX, PROJECT
 
@@ -131,7 +131,7 @@ def _recorded(new: NewOem, url: str | None, answers: Mapping[str, str]) -> Draft
         return input("> ")
 
     address = url or typer.prompt("The portal's address")
-    with recording.recording_of(address) as (recorder, closed):
+    with recording_of(address) as (recorder, closed):
         pages = recording.walk(recorder, closed, ask, recording.say)
         return drafted(new, pages, closed, answers, ask)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,8 +31,6 @@ from oem_submissions.portal.recording import (
     RecordedPage,
     Recorder,
     RecordingRefused,
-    closed_page,
-    recorder,
     saved_page,
     saved_pages,
 )
@@ -130,22 +127,6 @@ NOTHING: Mapping[str, Any] = {
     "choices": {}, "golden_reference": "", "reference": "", "login_names": None,
 }  # fmt: skip
 """The skin of a portal of which nothing was recorded."""
-
-
-@contextmanager
-def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
-    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
-    from playwright.sync_api import sync_playwright
-
-    from oem_submissions.portal.browser import launch_headed
-
-    with sync_playwright() as playwright:
-        browser = launch_headed(playwright)
-        try:
-            with recorder(browser, url) as recording, closed_page(browser) as closed:
-                yield recording, closed
-        finally:
-            browser.close()
 
 
 # --- what is made of them ---

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.portal.browser import launch_headed
 from oem_submissions.portal.locators import is_leaving
 
 PageKind = Literal["login", "form", "confirmation", "refusal", "history"]
@@ -290,3 +291,15 @@ def recorder(browser: Browser, url: str) -> Iterator[Recorder]:
         yield Recorder(context, url)
     finally:
         context.close()
+
+
+@contextmanager
+def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
+    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
+    with sync_playwright() as playwright:
+        browser = launch_headed(playwright)
+        try:
+            with recorder(browser, url) as recording, closed_page(browser) as closed:
+                yield recording, closed
+        finally:
+            browser.close()
