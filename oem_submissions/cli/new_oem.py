@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click import Choice
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.text import Text
 from ruamel.yaml import YAML
@@ -26,7 +26,7 @@ from adapters.registry import adapter
 from oem_submissions.cli import recording
 from oem_submissions.cli.errors import NotSo, terminal
 from oem_submissions.cli.recording import Draft
-from oem_submissions.portal.recording import ClosedPage, closed_page
+from oem_submissions.portal.recording import ClosedPage, closed_page, recording_of
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.settings import PREFIX, PROJECT
 
@@ -96,8 +96,10 @@ def new_oem(
         raise typer.BadParameter("--record gets the pages from a browser, --from-pages from a folder: choose one.")
     if not (record or from_pages) and (url or reference or fill):
         raise typer.BadParameter("--url, --reference and --fill belong to --record or --from-pages.")
+    if record and not sys.stdin.isatty():
+        raise NotSo("--record asks at a terminal, and this is none: save the pages, and use --from-pages.")
     if record and claim_type is None:
-        claim_type = ClaimType(typer.prompt("Type of claim", ClaimType.WARRANTY, type=Choice([*ClaimType])))
+        claim_type = typer.prompt(f"Type of claim ({', '.join(ClaimType)})", ClaimType.WARRANTY, type=ClaimType)
     new = NewOem(name, title or name.capitalize(), claim_type or ClaimType.WARRANTY)
     free(new, into)
     answers = dict(_answer(one) for one in fill or ()) | ({"reference": reference} if reference else {})
@@ -108,8 +110,9 @@ def new_oem(
         terminal.print(f"  {path}", markup=False, highlight=False)
     if draft is not None:
         _say_what_is_left(new, draft)
+    done = 2 if draft is not None and not draft.left else 0
     terminal.print(
-        f"\nNext, in this order; docs/new-oem.md has more:\n{next_steps(new)}", markup=False, highlight=False
+        f"\nNext, in this order; docs/new-oem.md has more:\n{next_steps(new, done)}", markup=False, highlight=False
     )
 
 
@@ -128,7 +131,7 @@ def _recorded(new: NewOem, url: str | None, answers: Mapping[str, str]) -> Draft
         return input("> ")
 
     address = url or typer.prompt("The portal's address")
-    with recording.recording_of(address) as (recorder, closed):
+    with recording_of(address) as (recorder, closed):
         pages = recording.walk(recorder, closed, ask, recording.say)
         return drafted(new, pages, closed, answers, ask)
 
@@ -165,8 +168,8 @@ def _say_what_is_left(new: NewOem, draft: Draft) -> None:
     )
 
 
-def next_steps(new: NewOem) -> str:
-    """What the engineer does then, a line each."""
+def next_steps(new: NewOem, done: int = 0) -> str:
+    """What the engineer does then, a line each, without the first that are done."""
     oem = new.oem
     steps = (
         f"Fill in selectors/{oem}/v0001.yaml: `oem-submissions packs check` names what is missing.",
@@ -179,7 +182,7 @@ def next_steps(new: NewOem) -> str:
         f"`oem-submissions probe {oem} --propose` on the live portal: put its contract in the place of yours.",
         f"`oem-submissions packs lock`, and five clean runs: `oem-submissions release show {oem}`.",
     )
-    return "\n".join(f"  {number}. {step}" for number, step in enumerate(steps, start=1))
+    return "\n".join(f"  {number}. {step}" for number, step in enumerate(steps[done:], start=1))
 
 
 def free(new: NewOem, root: Path) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,8 +31,6 @@ from oem_submissions.portal.recording import (
     RecordedPage,
     Recorder,
     RecordingRefused,
-    closed_page,
-    recorder,
     saved_page,
     saved_pages,
 )
@@ -83,13 +80,12 @@ class Pages:
     around: tuple[RecordedPage, ...] = ()
     typed: frozenset[str] = field(default=frozenset(), repr=False)
 
-    @property
-    def holds(self) -> Callable[[str], bool]:
-        """Whether a text holds something that was typed into a page."""
+    def holds(self, public: str) -> Callable[[str], bool]:
+        """Whether a text holds something that was typed into a page, and that does not stand in `public`."""
         pages = (*self.by_kind.values(), *self.around)
         typed = self.typed | {text for page in pages for text in page.typed}
         scrubber = Scrubber(Needles())
-        scrubber.begin_claim([("what was typed", text) for text in typed], [], [])
+        scrubber.begin_claim([("what was typed", text) for text in typed], [], [public])
         return lambda text: bool(scrubber.spans(text))
 
 
@@ -133,22 +129,6 @@ NOTHING: Mapping[str, Any] = {
 """The skin of a portal of which nothing was recorded."""
 
 
-@contextmanager
-def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
-    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
-    from playwright.sync_api import sync_playwright
-
-    from oem_submissions.portal.browser import launch_headed
-
-    with sync_playwright() as playwright:
-        browser = launch_headed(playwright)
-        try:
-            with recorder(browser, url) as recording, closed_page(browser) as closed:
-                yield recording, closed
-        finally:
-            browser.close()
-
-
 # --- what is made of them ---
 
 
@@ -184,7 +164,8 @@ def draft(
     known = recognise(
         pages.by_kind, pages.around, claim_type, wanted, kind["search"], listed, closed, reference
     )  # fmt: skip
-    without(known, pages.holds)
+    holds = pages.holds(reference or "")
+    without(known, holds)
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -199,7 +180,10 @@ def draft(
     yaml.dump(root, text)
     form = root["forms"][claim_type]
     made = _pages(pages, known, closed, oem, title, claim_type, choices, reference)
+    held = sorted(path for path, said in made.items() if holds(said))
     left = [*open_places.left(), *_goldens_left(pages, reference)]
+    left += [f"{path}: it held what was typed into a page, and was not written" for path in held]
+    made = {path: said for path, said in made.items() if path not in held}
     skin = _skin(known, form, choices, oem, reference)
     return Draft(_with_comments(text.getvalue(), known), made, skin, tuple(left))
 
@@ -217,7 +201,10 @@ def _ask_reference(pages: Pages, closed: ClosedPage, ask: Ask | None) -> str | N
 
 def _inside(node: Any, key: str | int) -> Any:
     """What is there in a part of the pack; None if nothing is."""
-    return node[key] if isinstance(node, list) or key in node else None
+    try:
+        return node[key]
+    except (KeyError, IndexError):
+        return None
 
 
 def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> None:

@@ -78,6 +78,10 @@ _CANON = {
     "program": "programme", "dlr": "dealer", "inv": "invoice", "ro": "repairorder", "op": "operation",
     "tech": "technician",
 }  # fmt: skip
+_SAYS_NOTHING = frozenset(
+    {"number", "code", "id", "the", "of", "in", "required", "optional", "please", "enter", "mm", "dd", "yyyy", "miles"}
+)
+"""Beside a wording, these change nothing: an address line is no line, but a line number is one."""
 _SIGN_OUT = ("sign out", "log out", "logout", "sign off", "log off", "abmelden")
 _SENDS = frozenset({"submit", "send", "file", "transmit", "absenden", "senden"})
 _KEEPS = frozenset({"draft", "save", "later", "cancel", "reset", "back", "validate", "check", "delete", "print"})
@@ -251,7 +255,7 @@ def _strength(said: Mapping[str, Any], wordings: Collection[frozenset[str]]) -> 
         return 4
     if any(_tokens(said[key]) in wordings for key in ("name", "id", "testid") if said.get(key)):
         return 3
-    near = any(wording and wording < label and len(label - wording) <= 2 for wording in wordings)
+    near = any(wording and wording < label and label - wording <= _SAYS_NOTHING for wording in wordings)
     return 1 if near else 0
 
 

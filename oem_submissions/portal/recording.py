@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.portal.browser import launch_headed
 from oem_submissions.portal.locators import is_leaving
 
 PageKind = Literal["login", "form", "confirmation", "refusal", "history"]
@@ -32,7 +33,7 @@ _NO_PROXY = "http://127.0.0.1:9"
 """Nobody listens there: what gets past the route does not get out."""
 _CLOSED = "sandbox allow-same-origin; default-src 'none'; style-src 'self' 'unsafe-inline'"
 """The content security policy of a saved page: no scripts, no forms, no refresh, nothing loaded but its own styles."""
-_SAVED_FROM = re.compile(rb"<!--\s*saved from url=\(\d+\)(https?://\S{1,2000}?)\s*-->")
+_SAVED_FROM = re.compile(rb"<!--\s*saved from url=\(\d+\)(https?://[\w.-]+(?::\d+)?/[!-~]{0,2000}?)\s*-->")
 _PUMP_MS = 50
 _BINDING = "__oem_submissions_recorded"
 _LISTEN = f"""() => {{
@@ -134,21 +135,20 @@ class ClosedPage:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._body, self._url = "", NOWHERE
+        self._body, self._due = "", False
         self._folder: Path | None = None
         page.context.route("**/*", self._answer)
 
     def show(self, html: str, url: str = NOWHERE, folder: Path | None = None) -> Frame:
         """The page with this text; its style sheets come out of the folder, if there is one, and nothing else does."""
-        self._body, self._folder = html, folder
-        self._url = url.partition("#")[0]
-        self._page.goto(self._url, wait_until="domcontentloaded")
+        self._body, self._folder, self._due = html, folder, True
+        self._page.goto(url, wait_until="domcontentloaded")
         return self._page.main_frame
 
     def _answer(self, route: Route) -> None:
         asked = route.request
-        top = asked.is_navigation_request() and asked.frame.parent_frame is None
-        if top and asked.method == "GET" and asked.url.rstrip("/") == self._url.rstrip("/"):
+        if self._due and asked.is_navigation_request():
+            self._due = False  # what the page itself wants to open is not due
             headers = {"Content-Security-Policy": _CLOSED}
             route.fulfill(status=200, content_type="text/html; charset=utf-8", headers=headers, body=self._body)
         elif asked.resource_type == "stylesheet" and (styles := self._styles(asked.url)) is not None:
@@ -267,7 +267,7 @@ class Recorder:
     def look(self) -> list[RecordedPage]:
         """What the newest page shows now, and then its frames. Raises `RecordingRefused`."""
         page, came_by = self._page(), self._link
-        page.wait_for_load_state()
+        page.wait_for_load_state("domcontentloaded")
         self._link = ""
         seen = []
         for frame in page.frames:
@@ -291,3 +291,15 @@ def recorder(browser: Browser, url: str) -> Iterator[Recorder]:
         yield Recorder(context, url)
     finally:
         context.close()
+
+
+@contextmanager
+def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
+    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
+    with sync_playwright() as playwright:
+        browser = launch_headed(playwright)
+        try:
+            with recorder(browser, url) as recording, closed_page(browser) as closed:
+                yield recording, closed
+        finally:
+            browser.close()

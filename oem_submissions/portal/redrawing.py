@@ -1,7 +1,7 @@
 """Recorded pages drawn anew with nothing in them but tags and the words of the pack: golden pages, and templates.
 
 A golden page is for `goldens`; a template is for a simulated portal that looks to the pack as the recorded one does.
-Whatever the pack does not say is blocks, or, inside of the form that is drawn, zeros for digits. A page's own braces
+Whatever the pack does not say is blocks; what its contract says with `#` for a number has zeros. A page's own braces
 are written as entities, so that no page can put an expression into a template.
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 
 from playwright.sync_api import Frame
 
+from oem_submissions.portal import aria
 from oem_submissions.portal.recognition import Recognised
 from oem_submissions.portal.recording import PATH, ClosedPage, PageKind, RecordedPage
 
-_REDRAW = """([keep, css, scope, marks]) => {
+_REDRAW = """([keep, lines, css, scope, marks]) => {
   const kept = new Set(["type", "role", "required", "readonly", "disabled", "multiple", "maxlength", "rows", "cols",
-                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level",
-                        "data-testid"]);
+                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level"]);
   const speaking = new Set(["placeholder", "title", "aria-label", "value"]);
   const form = scope && document.querySelector(scope);
   const marked = new Map(marks.map(([selector, mark]) => [document.querySelector(selector), mark]));
@@ -30,11 +30,16 @@ _REDRAW = """([keep, css, scope, marks]) => {
     .map(text => text.replace(/[.*+?^${}()|[\\]\\\\]/g, "\\\\$&").replace(/\\s+/g, "\\\\s+"));
   const alone = quoted.length ? `(?<![\\\\p{L}\\\\p{N}])(${quoted.join("|")})(?![\\\\p{L}\\\\p{N}])` : "(?!)()";
   const words = new RegExp(alone, "gu");
-  const escaped = text =>
-    text.replace(/[\\ue000-\\uf8ff]/g, "").replace(/[&<>"'{}]/g, one => `&#${one.charCodeAt(0)};`);
-  const masked = (text, inside) => inside ? text.replace(/\\p{N}/gu, "0") : text.replace(/[\\p{L}\\p{N}]/gu, "█");
-  const said = (text, inside) =>
-    escaped(text.split(words).map((piece, at) => at % 2 ? piece : masked(piece, inside)).join(""));
+  const escaped = text =>  // without what does not show
+    text.replace(/[\\p{Cf}\\p{Co}]/gu, "").replace(/[&<>"'{}]/g, one => `&#${one.charCodeAt(0)};`);
+  const blocks = text => text.replace(/[\\p{L}\\p{N}]/gu, "█");
+  const whole = new Set(keep);
+  const said = (text, inside) => {
+    const plain = text.replace(/\\s+/g, " ").trim(), hashed = plain.replace(/\\S*\\p{N}\\S*/gu, "#");
+    if (whole.has(plain)) return escaped(text);
+    if (inside && plain && lines.some(line => line.includes(hashed))) return escaped(text.replace(/\\p{N}/gu, "0"));
+    return escaped(text.split(words).map((piece, at) => at % 2 ? piece : blocks(piece)).join(""));
+  };
   const drawn = (node, inside) => {
     if (node.nodeType === Node.TEXT_NODE) return said(node.data, inside);
     if (node.nodeType !== Node.ELEMENT_NODE) return "";
@@ -45,7 +50,8 @@ _REDRAW = """([keep, css, scope, marks]) => {
       if (kept.has(key)) return [[key, escaped(value)]];
       if (key === "style") return [[key, "display: none"]];
       if (key === "value" && name === "button") return css.includes(`"${value}"`) ? [[key, escaped(value)]] : [];
-      if (["id", "for", "name"].includes(key)) return inside || css.includes(value) ? [[key, escaped(value)]] : [];
+      if (["id", "for", "name", "data-testid"].includes(key))
+        return inside || css.includes(value) ? [[key, escaped(value)]] : [];
       if (key === "class") {
         const named = value.split(/\\s+/).filter(one => one && css.includes(`.${one}`));
         return named.length ? [[key, escaped(named.join(" "))]] : [];
@@ -58,8 +64,8 @@ _REDRAW = """([keep, css, scope, marks]) => {
     const tag = `<${name}${attributes.map(([key, value]) => ` ${key}="${value}"`).join("")}>`;
     const children = () => [...node.childNodes].map(child => drawn(child, inside)).join("");
     const empty = ["input", "br", "hr", "wbr", "col"].includes(name);
-    const whole = empty ? tag : `${tag}${mark.top || ""}${"inner" in mark ? mark.inner : children()}</${name}>`;
-    return `${mark.before || ""}${whole}${mark.after || ""}`;
+    const all = empty ? tag : `${tag}${mark.top || ""}${"inner" in mark ? mark.inner : children()}</${name}>`;
+    return `${mark.before || ""}${all}${mark.after || ""}`;
   };
   return [...document.body.childNodes].map(child => drawn(child, false)).join("");
 }"""
@@ -274,13 +280,14 @@ def _draw(
     frame: Frame, keep: Sequence[str], known: Recognised, scope: str, marks: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> str:  # fmt: skip
     css = " ".join([*_css_in(known.said.values()), *known.css.values()])
-    drawn: str = frame.evaluate(_REDRAW, [keep, css, scope, [list(mark) for mark in marks]])
+    says = known.contract.aria if known.contract is not None and scope else None
+    lines = [line.name for line in aria.read(says or "")]
+    drawn: str = frame.evaluate(_REDRAW, [keep, lines, css, scope, [list(mark) for mark in marks]])
     return re.sub(r"\n\s*\n+", "\n", drawn).strip()
 
 
 def _css_in(values: Collection[Any]) -> Iterator[str]:
     for value in values:
         if isinstance(value, dict):
-            if isinstance(value.get("css"), str):
-                yield value["css"]
+            yield from (value[key] for key in ("css", "testid") if isinstance(value.get(key), str))
             yield from _css_in(value.values())

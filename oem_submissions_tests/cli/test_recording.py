@@ -27,7 +27,7 @@ from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.goldens import check_goldens
 from oem_submissions.portal.packs import load_pack
-from oem_submissions.portal.recognition import pattern_of
+from oem_submissions.portal.recognition import matched, pattern_of
 from oem_submissions.portal.recording import ClosedPage, RecordingRefused, closed_page, recorder, saved_page
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.settings import PROJECT
@@ -143,20 +143,41 @@ def test_an_answer_to_nothing_or_to_many_is_refused(closed: ClosedPage, tmp_path
         draft_of(tmp_path, closed, markers="down")
 
 
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["Address line", "Line number"], {"line": 1}),
+        (["Address line"], {}),
+        (["Total", "Claim total"], {}),
+        (["RO no.", "TOTAL AMT"], {"repair_order": 0, "claim_total": 1}),
+    ],
+)
+def test_a_label_is_a_fields_only_beyond_doubt(labels: list[str], found: dict[str, int]) -> None:
+    wordings = {
+        "line": ["Line"],
+        "claim_total": ["Claim total", "total", "total amount"],
+        "repair_order": ["RO number"],
+    }
+    assert matched(wordings, [{"label": label} for label in labels]) == found
+
+
 def test_a_folder_without_a_form_says_what_to_save(closed: ClosedPage, tmp_path: Path) -> None:
     with pytest.raises(RecordingRefused, match=r"There is no form\.html in .*login\.html"):
         draft_of(tmp_path, closed)
 
 
 def test_controls_without_labels_are_found_by_other_means_or_left_to_the_engineer(
-    closed: ClosedPage, project: Path, tmp_path: Path
+    closed: ClosedPage, tmp_path: Path
 ) -> None:
     unlabelled = re.sub(r"<label[^>]*>.*?</label>", "", (VEGA / "form.html").read_text())
     unlabelled = unlabelled.replace('name="incAmt"', 'name="amount" placeholder="Amount in USD"')
     unlabelled = unlabelled.replace('name="progCd"', 'name="programCode"').replace('name="vehVin"', 'name="vin"')
-    folder = changed(tmp_path)
+    repeated = "Maria Gutierrez is no customer of yours"
+    folder = changed(tmp_path, refusal=("Program SPRING24 is not open for this vehicle", repeated))
     (folder / "form.html").write_text(unlabelled)
     draft = draft_of(folder, closed)
+    assert "Gutierrez" not in draft.pack, "what the page says holds what was typed into it"
+    assert any("rejections.1.text: part of what it says when a value is refused" in one for one in draft.left)
     assert "find: {role: textbox, name: Amount in USD}" in draft.pack
     assert re.search(
         r"programme: {find: {css: 'form \[name=\"programCode\"\]', because: the page gives this", draft.pack
@@ -180,7 +201,8 @@ def test_a_hostile_page_runs_nothing_reaches_nobody_and_breaks_out_of_no_file(
             f'<meta http-equiv="refresh" content="0;url={there}/refresh">'
             f'<script>document.body.innerHTML = "ran"</script>'
             f'<link rel="preconnect" href="{there}"><link rel="stylesheet" href="{there}/a.css">'
-            f'<img src="{there}/i.png" onerror="document.title = 1"><iframe src="{there}/f" srcdoc="<img src={there}/s>"></iframe>'
+            f'<img src="{there}/i.png" onerror="document.title = 1">'
+            f'<iframe src="{there}/f" srcdoc="<img src={there}/s>"></iframe>'
             f'<link rel="stylesheet" href="../../../../etc_files/passwd.css"><h1>Incentive claim</h1>'
         )
         evil = EVIL.replace("'", "&#39;").replace('"', "&#34;")
@@ -306,7 +328,8 @@ def test_an_engineer_walks_through_a_portal_files_nothing_and_leaves_no_secret(
     skin = load_skin(ERIDANI / "portal" / "oem_submissions" / "simulator" / "eridani.py", "Eridani")
     confirmation = ERIDANI / "engineer" / "selectors" / "eridani" / "golden" / "confirmation.html"
     person = Person(port, [
-        ("2/5", signs_in, ""), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)), ("5/5", looks_at_the_list, ""),
+        ("2/5", signs_in, ""), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)),
+        ("5/5", looks_at_the_list, ""),
         ("number of the claim", None, "E26/0004217"), ("choices.coverage.basic", None, "New vehicle"),
         ("history.settle_minutes", None, "45"),
     ])  # fmt: skip
@@ -336,7 +359,8 @@ def test_an_engineer_walks_through_a_portal_files_nothing_and_leaves_no_secret(
     fields = re.compile(r"(?m)^          (\w+): {find: {label: (.*?)}.*sensitivity")
     assert dict(fields.findall(pack)) == {name: said.replace('"', "'") for name, said in fields.findall(right)}
     for line in ("go: {role: button, name: Log in}", "- click: {role: link, name: Enter a warranty claim}",
-                 "find: {beside: Claim no.}", "settle_minutes: 45", "sign_out: {role: link, name: Log out}"):  # fmt: skip
+                 "find: {beside: Claim no.}", "settle_minutes: 45",
+                 "sign_out: {role: link, name: Log out}"):  # fmt: skip
         assert line in pack
     assert '"basic": "New vehicle"' in files["adapters/eridani/mapping.py"]
     assert [one.split(":")[0] for one in draft.left if one.startswith("choices")] == [
