@@ -8,9 +8,9 @@ is stepped again after another took its account over.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import event
 
 from oem_submissions.domain.cadence import Cadence
-from oem_submissions.domain.claims import WarrantyClaim
+from oem_submissions.domain.claims import FilingLimit, WarrantyClaim
 from oem_submissions.domain.evidence import HISTORY, Artifact
 from oem_submissions.domain.failures import LeaseLost, StateConflict
 from oem_submissions.domain.lease_log import overlaps
@@ -64,6 +64,7 @@ class Rules:
     oem: str = "aurora"
     claim_model: Any = WarrantyClaim
     cadence: Cadence = Cadence("0 */2 * * 1-6", "America/Chicago", "day")
+    filing_limits: Mapping[str, FilingLimit] = field(default_factory=dict)
 
 
 class MachineLedger:
