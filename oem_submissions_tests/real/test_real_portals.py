@@ -7,9 +7,11 @@ outside is in `wire`; each kind of it comes once, at the application that shows 
 from __future__ import annotations
 
 import base64
+import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,18 @@ from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
+from oem_submissions.services.bound import Services
+from oem_submissions.services.release import OpenGate
+from oem_submissions.services.submit import Partition
+from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions.simulator.samples import Made
+from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
+from oem_submissions_tests.making import warranty_payload
+from oem_submissions_tests.real import trac
 from oem_submissions_tests.real.stage import RealPortal, real_stage
 
+DEALER, TODAY = "10001", datetime.now(UTC).date()
+PNG = b"\x89PNG\r\n\x1a\n"
 SCENARIOS = (
     ("trac", "reset after filing"),
     ("trac", "killed after the click"),
@@ -70,11 +81,43 @@ def test_a_real_application_has_the_claim_once_whatever_happens(
     assert (result.outcome, result.problems) == (Outcome.PASSED, ())
 
 
-def test_a_claim_goes_from_its_crm_record_into_trac_and_comes_back_with_number_and_proof(stages: Stages) -> None:
-    with begin(stages.of("trac"), 91, "warranty") as trial:
-        claim = trial.come_due(with_files(trial.make(), "odometer.jpg", "failed part.jpg"))
-        trial.work()
-        judge(trial, trial.claim(claim.claim_id), looked_up=False)
+def test_a_claim_goes_from_a_record_of_a_real_crm_into_trac_and_comes_back_with_number_and_proof(
+    stages: Stages,
+) -> None:
+    stage, files = stages.of("trac"), [(name, "photo", PNG + name.encode()) for name in ("odometer.png", "part 2.png")]
+    before = len(stage.simulator.client.truth("trac")["filings"])
+    with roundup_world() as crm, services_of(stage, crm) as services:
+        record_id = crm.add(
+            "RO000091, line 1", warranty_payload(91, DEALER), oem="trac", dealer=DEALER, due_on=TODAY, files=files
+        )
+        [claim_id] = services.take_in().taken_in
+        partition = Partition("trac", DEALER, TODAY.isoformat())
+        services.submit(partition, "run-1", "worker", stage.portal)
+        assert services.seal(partition, "run-1", "worker") == []
+        assert services.sync(partition, "run-1", "worker") == []
+        claim = stage.ledger.claim(claim_id)
+        assert claim is not None
+        assert services.crm_agrees(claim)
+        held = {name: crm.held(record_id, name) for name in ("submission_status", "submission_reference")}
+    [filing] = stage.simulator.client.truth("trac")["filings"][before:]
+    assert {one["name"]: one["sha256"] for one in filing["attachments"]} == {
+        name: hashlib.sha256(data).hexdigest() for name, _, data in files
+    }
+    assert held == {"submission_status": "FILED", "submission_reference": filing["reference"]}
+    assert (claim.state, claim.reference) == (State.SYNCED, filing["reference"])
+    check_proof(stage, claim)
+
+
+@contextmanager
+def services_of(stage: Stage, crm: RoundupWorld) -> Iterator[Services]:
+    """The services as a worker has them, with Roundup as the CRM."""
+    log_in = {"username": DEALER, "password": trac.USERS[DEALER]}
+    secrets = {EnvironmentSecrets.where(f"portal/trac/{DEALER}/{part}"): said for part, said in log_in.items()}
+    parts = {"ledger": stage.ledger, "evidence": stage.evidence, "adapters": {"trac": stage.subject.adapter}}
+    with wiring.build(
+        stage.settings, crm=crm.crm, secrets=EnvironmentSecrets(secrets), gate=OpenGate(), **parts
+    ) as services:
+        yield services
 
 
 def test_files_that_did_not_all_arrive_are_sent_by_the_look_and_none_twice(stages: Stages) -> None:
@@ -101,13 +144,18 @@ def judge(trial: Trial, claim: Claim, *, looked_up: bool) -> None:
     told = trial.crm.read_outcome(claim.crm_record_id)
     assert told is not None
     assert (told.status, told.reference, told.evidence_digest) == ("FILED", filing["reference"], claim.bundle_digest)
-    assert claim.bundle_digest is not None
-    bundle = trial.stage.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest))
-    assert verify_bundle(bundle, claim.bundle_digest, wiring.trusted_keys(trial.stage.settings)).findings == ()
-    assert {PRE_SUBMIT, POST_CONFIRM} <= {kept.name for kept in trial.stage.ledger.artifacts(claim.claim_id)}
+    check_proof(trial.stage, claim)
     looks = [event for event in trial.stage.ledger.events(claim.claim_id) if event.to_state is State.RECONCILING]
     assert bool(looks) == looked_up
     assert trial.truth()["submit_posts"] == 1
+
+
+def check_proof(stage: Stage, claim: Claim) -> None:
+    """The bundle verifies, and has both pictures."""
+    assert claim.bundle_digest is not None
+    bundle = stage.evidence.get(bundle_key(claim.claim_id, claim.bundle_digest))
+    assert verify_bundle(bundle, claim.bundle_digest, wiring.trusted_keys(stage.settings)).findings == ()
+    assert {PRE_SUBMIT, POST_CONFIRM} <= {kept.name for kept in stage.ledger.artifacts(claim.claim_id)}
 
 
 def with_files(made: Made, *names: str) -> Made:
