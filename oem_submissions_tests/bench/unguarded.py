@@ -72,7 +72,7 @@ class NoGate(SubmitGate):
         pass
 
     def _note(self, request: Request) -> None:
-        if request.method == "POST" and self._files(request):
+        if request.method == "POST" and self._rules_of(request):
             self._request = request
 
 
