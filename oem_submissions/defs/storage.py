@@ -19,12 +19,20 @@ _KEPT = 2
 _SECONDS = 60
 """For which one is used: what stands between here and the database may forget an idle one."""
 
+_made: set[str] = set()
+"""Databases in which this process has seen to the tables."""
+
 
 class KeptConnectionsStorage(DagsterPostgresStorage):
-    """As its base, but all instances of a process share its few connections; each is tried before it is used again."""
+    """As its base, but all instances of a process share its few connections; each is tried before it is used again.
 
-    def __init__(self, postgres_url: str, **options: Any) -> None:
-        super().__init__(postgres_url, **options)
+    Whether the tables are there is looked once in a process: every tick makes an instance, and would look each time.
+    """
+
+    def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, **options: Any) -> None:
+        super().__init__(postgres_url, should_autocreate_tables and postgres_url not in _made, **options)
+        if should_autocreate_tables:
+            _made.add(postgres_url)
         engine = _engine(postgres_url, os.getpid())
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = engine

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import psycopg2
 import pytest
 import yaml
 from dagster import DagsterInstance
+from sqlalchemy.engine.reflection import Inspector
 
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.settings import PROJECT
@@ -54,6 +56,15 @@ def test_many_questions_of_many_instances_go_through_the_same_connections(instan
         assert another.get_dynamic_partitions("dealers") == ["10234"]
     assert 1 <= len(before) <= 2
     assert backends(url) == before
+
+
+def test_a_ticks_instance_asks_the_database_nothing_before_it_is_asked_itself(
+    instance: DagsterInstance, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psycopg2, "connect", None)
+    monkeypatch.setattr(Inspector, "get_table_names", None)
+    with DagsterInstance.from_ref(instance.get_ref()):
+        pass
 
 
 def test_a_connection_that_the_database_closed_is_replaced_unseen(instance: DagsterInstance, url: str) -> None:

@@ -37,7 +37,11 @@ TITLE = "Dagster's interface and backfills with fifty OEMs, 300 dealers each (se
 PARTITIONS = 1000
 GOAL = 3.0
 _CONFIG = """
-storage: {{postgres: {{postgres_url: "{url}"}}}}
+storage:
+  custom:
+    module: oem_submissions.defs.storage
+    class: KeptConnectionsStorage
+    config: {{postgres_url: "{url}"}}
 run_coordinator:
   module: oem_submissions.defs.run_coordinator
   class: TaggingRunCoordinator

@@ -174,7 +174,8 @@ def stood_up(folder: Path, postgres: EmbeddedPostgres) -> Iterator[tuple[Any, An
     home = folder / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text(
-        f"storage:\n  postgres:\n    postgres_url: '{url}'\ntelemetry:\n  enabled: false\n"
+        "storage: {custom: {module: oem_submissions.defs.storage, class: KeptConnectionsStorage,"
+        f" config: {{postgres_url: '{url}'}}}}}}\ntelemetry: {{enabled: false}}\n"
     )
     made, settings = adapters(), replace(read_settings({}), home=folder)
     parts = {"ledger": ledger, "adapters": made, "released_packs": _packs, "crm": None, "evidence": None}
