@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, KEPT, REFUSED, STOPPED
+from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, KEPT, REFUSED, STOPPED, SUNK
 
 PAGES = [
     "/",
@@ -13,6 +13,8 @@ PAGES = [
     f"/claims/{HELD}",
     f"/claims/{KEPT}",
     f"/claims/{FILED}/shots/7/pre_submit.webp",
+    f"/claims/{FILED}/withdraw",
+    f"/claims/{SUNK}/withdraw",
     "/review",
     f"/review/{ASKED}",
     f"/review/{FILED}",
@@ -33,6 +35,7 @@ RICHEST = [
     "/",
     f"/claims/{FILED}",
     f"/claims/{FILED}/shots/7/pre_submit.webp",
+    f"/claims/{SUNK}/withdraw",
     "/review",
     f"/review/{ASKED}",
     "/dead-letters",
