@@ -21,6 +21,7 @@ from PIL import Image
 
 from oem_submissions.domain.checkpoints import LEAF_FORMAT
 from oem_submissions.domain.evidence import (
+    DOCUMENT,
     HISTORY,
     PICTURE_HEIGHT,
     POST_CONFIRM,
@@ -40,6 +41,7 @@ _NOTES = {
     "pre_submit.webp": "the form before the click",
     "post_confirm.webp": "the portal’s answer",
     "history.webp": "the claim in the portal’s history",
+    "document.json": "the portal’s document that gives the number",
     "post_confirm.mhtml.gz": "the answer’s page, archived",
     "post_confirm.aria.yml": "the answer’s page as an outline",
 }
@@ -72,6 +74,7 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
         cut=[name for name in _SHOTS if _is_cut(payload.get(name, b""))],
         fields=_fields(payload.get(READBACK, b"")),
         request=_request(payload.get(REQUEST, b"")),
+        document=_object(payload.get(DOCUMENT, b"")),
         action=REASONS[facts.reason].action if facts.reason else None,
         meaning=REASONS[facts.reason].meaning if facts.reason else None,
         files=[(name, _NOTES.get(name, ""), len(data), sha256_hex(data)) for name, data in sorted(payload.items())],

@@ -204,7 +204,7 @@ class WorkersSession:
             return lost
         return Filed(Reference(filing.number, "claim number", filing.number, (0, len(filing.number))))
 
-    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+    def look_up(self, submission: Submission, control: Control | None = None, since: datetime | None = None) -> LookUp:
         self.pause("look the claim up")
         self._reach("look up")
         hits = self.truth.lists(submission)
