@@ -74,7 +74,7 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
         cut=[name for name in _SHOTS if _is_cut(payload.get(name, b""))],
         fields=_fields(payload.get(READBACK, b"")),
         request=_request(payload.get(REQUEST, b"")),
-        document=_object(payload.get(DOCUMENT, b"")),
+        document=_document(payload.get(DOCUMENT, b"")),
         action=REASONS[facts.reason].action if facts.reason else None,
         meaning=REASONS[facts.reason].meaning if facts.reason else None,
         files=[(name, _NOTES.get(name, ""), len(data), sha256_hex(data)) for name, data in sorted(payload.items())],
@@ -155,6 +155,19 @@ def _field(row: dict[str, Any]) -> FieldRow:
 
 def _request(data: bytes) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in _object(data).items()]
+
+
+def _document(data: bytes) -> dict[str, Any] | None:
+    """The document that gave the reference: what it says, and what else is told of it; None when there is none."""
+    said = _object(data)
+    if not said:
+        return None
+    told = {name: value for name, value in said.items() if name not in ("text", "sha256", "source")}
+    rows = [
+        (name.replace("_", " "), "; ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    ]
+    return {**{name: str(said.get(name, "")) for name in ("text", "sha256", "source")}, "told": rows}
 
 
 def _object(data: bytes) -> dict[str, Any]:

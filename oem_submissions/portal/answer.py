@@ -373,8 +373,7 @@ class Asker:
         ready, scope = self._ready, self._scope()
         assert scope is not None
         confirmation = ready.form.confirmation
-        data = papers.fetch(self._walk, scope, rule, confirmation.wait_seconds)
-        paper = papers.read_pdf(data, scope.url) if isinstance(data, bytes) else data
+        paper = papers.linked_pdf(self._walk, scope, rule, confirmation.wait_seconds)
         if isinstance(paper, Unknown):
             return paper
         self.artifacts.append(paper.raw)

@@ -28,7 +28,11 @@ from oem_submissions.ports import Account
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>E-mail</title>
 <style>body {{ font: 16px/1.5 sans-serif; margin: 2rem; }} pre {{ white-space: pre-wrap; font: inherit; }}</style>
-<p>From: {sender}<br>Subject: {subject}<br>Received: {received}</p><hr><pre>{text}</pre>"""
+<p>An e-mail, written out by oem_submissions from the message as it came.</p>
+<p>From: {sender}<br>Subject: {subject}<br>Received: {received}</p>
+<p>It says: “<b>{said}</b>”</p><hr><pre>{text}</pre>"""
+_MOST_SHOWN = 16 * 1024
+"""Bytes of its text that the picture shows below the words with the number."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,19 @@ def _nothing(what: str) -> Unknown:
     return Unknown(ReasonCode.REFERENCE_MISSING, what)
 
 
-def photograph(browser: Browser, paper: Paper, scrubber: Scrubber) -> Artifact:
+def photograph(browser: Browser, paper: Paper, reference: Reference, scrubber: Scrubber) -> Artifact:
     """What the e-mail says as a picture, in a browser without a network. Raises `CaptureFailed`, `PlaywrightError`."""
     context = browser.new_context(offline=True, service_workers="block", viewport={"width": 1280, "height": 600})
     try:
         page = context.new_page()
-        said = {"sender": paper.told["from"], "subject": paper.told["subject"], "received": paper.told["received"]}
-        text = limit(paper.text, 16 * 1024)
-        page.set_content(_PAGE.format(text=html.escape(text), **{k: html.escape(v) for k, v in said.items()}))
+        shown = {
+            "sender": paper.told["from"],
+            "subject": paper.told["subject"],
+            "received": paper.told["received"],
+            "said": reference.raw_text,
+            "text": limit(paper.text, _MOST_SHOWN),
+        }
+        page.set_content(_PAGE.format(**{name: html.escape(value) for name, value in shown.items()}))
         return picture(page, MAIL, scrubber=scrubber)
     finally:
         context.close()

@@ -155,8 +155,8 @@ def document(paper: Paper, wanted: Sequence[str], scrubber: Scrubber) -> Artifac
 # --- the PDF that the confirmation links --------------------------------------------------------------------------
 
 
-def fetch(walk: Walk, scope: Frame, rule: PdfRule, seconds: float) -> bytes | Unknown:
-    """The linked PDF's bytes, by the page's own cookies and through its tunnel; a GET files nothing.
+def linked_pdf(walk: Walk, scope: Frame, rule: PdfRule, seconds: float) -> Paper | Unknown:
+    """The linked PDF, fetched by the page's own cookies and through its tunnel: a GET, which files nothing.
 
     It is waited for so long, and tried again while the portal says that it is not there yet.
     """
@@ -178,8 +178,7 @@ def fetch(walk: Walk, scope: Frame, rule: PdfRule, seconds: float) -> bytes | Un
         walk.page.wait_for_timeout(_AGAIN_MS)
     if "url" not in answer:
         return _missing(f"The PDF is larger than {rule.max_bytes} bytes.")
-    data = base64.b64decode(answer["url"].partition(",")[2])
-    return data if b"%PDF-" in data[:1024] else _missing("What the confirmation links as a PDF is none.")
+    return _read(base64.b64decode(answer["url"].partition(",")[2]), url)
 
 
 def _address(walk: Walk, scope: Frame, rule: PdfRule, deadline: float) -> str | Unknown:
@@ -207,15 +206,16 @@ def _place(url: str) -> str:
     return limit(url.partition("#")[0].partition("?")[0], 200)
 
 
-def _missing(what: str) -> Unknown:
-    return Unknown(ReasonCode.REFERENCE_MISSING, what)
-
-
-def read_pdf(data: bytes, url: str) -> Paper | Unknown:
-    """The PDF as a paper."""
+def _read(data: bytes, url: str) -> Paper | Unknown:
+    if b"%PDF-" not in data[:1024]:
+        return _missing("What the confirmation links as a PDF is none.")
     try:
         text = pdf.read(data).text
     except pdf.PdfUnreadable as why:
         return _missing(f"The PDF that the confirmation links {why}.")
     raw = Artifact(PERSONAL_PDF, "application/pdf", data, datetime.now(UTC))
     return Paper("pdf", raw, limit(text, TEXT_LIMIT), {"address": _place(url)})
+
+
+def _missing(what: str) -> Unknown:
+    return Unknown(ReasonCode.REFERENCE_MISSING, what)

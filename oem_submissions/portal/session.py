@@ -22,7 +22,7 @@ from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.needles import Needles
-from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
+from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import forms, papers, readback, worth
 from oem_submissions.portal.adapter import PortalAdapter
@@ -259,12 +259,12 @@ class BrowserSession:
 
     def _of_mail(self, form: Form, submission: Submission, mailed: Mailed) -> tuple[Artifact, ...]:
         """The e-mail that gave the number: as it came, what it says, and a picture of that."""
-        rule, paper = form.confirmation.email, mailed.paper
-        if paper is None or rule is None:
+        rule, paper, reference = form.confirmation.email, mailed.paper, mailed.found
+        if rule is None or paper is None or not isinstance(reference, Reference):
             return ()
         wanted = papers.wanted(rule, form, self._values(form, submission), submission)
         try:
-            shot = photograph(self._browser, paper, self.scrubber)
+            shot = photograph(self._browser, paper, reference, self.scrubber)
         except (CaptureFailed, PlaywrightError) as error:
             what = f"the e-mail could not be photographed: {_first_line(error).rstrip('.')}"
             raise StepFailed(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from oem_submissions.domain.evidence import CONTROL, HISTORY, POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, FieldReadback
