@@ -185,7 +185,7 @@ class Account:
     password: str = field(repr=False)
     totp_secret: str | None = field(repr=False, default=None)
     mailbox: str | None = field(repr=False, default=None)
-    """Where the portal's messages for the dealer arrive: `imaps://user:password@host/FOLDER`."""
+    """Where the portal's messages for the dealer arrive: `imaps://user:password@host/FOLDER[?authserv_id=ID]`."""
 
     @property
     def needles(self) -> Needles:

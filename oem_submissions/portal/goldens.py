@@ -182,7 +182,7 @@ def _document(
     what = papers.filled(rule, golden.claim)
     if papers.lacks(said, what):
         return ("unknown", None, ReasonCode.REFERENCE_SUSPECT)
-    found = papers.reference_in("It", said, form.confirmation, frozenset(golden.seen), adapter)
+    found = papers.reference_in("It", said, form.confirmation, golden.seen, adapter)
     return ("unknown", None, found.reason) if isinstance(found, Unknown) else ("filed", found.value, None)
 
 

@@ -30,6 +30,8 @@ MOST = 50
 """New messages that are looked at, the newest: a mailbox may be flooded."""
 MOST_OF_SENDER = 500
 """Messages of one sender that are looked through: of more, nobody can tell what was not seen."""
+MOST_SECONDS = 120.0
+"""For all of them."""
 CLOCKS = timedelta(minutes=2)
 """So much the mail server's clock may be behind the database's."""
 _AT_ONCE = 300
@@ -94,7 +96,10 @@ class Mailbox:
         if len(new) > MOST_OF_SENDER:
             what = f"More than {MOST_OF_SENDER} messages of {sender} came since {since:%Y-%m-%d %H:%M} UTC"
             raise MailUnavailable(f"{what}: they can't be looked through.")
+        deadline = time.monotonic() + MOST_SECONDS
         for uid in new:
+            if time.monotonic() > deadline:
+                raise MailUnavailable(f"The messages of {sender} can't be read within {MOST_SECONDS:g} seconds.")
             with _explained():
                 mail = self._read(uid)
             if mail is not None and mail.sender == sender.lower():
@@ -147,8 +152,14 @@ def opened(address: str) -> Iterator[Mailbox]:
 
 
 def authserv_id(address: str) -> str | None:
-    """Whose `Authentication-Results` are the mailbox' own, where its address says so."""
-    return parse_qs(urlsplit(address).query).get("authserv_id", [None])[0]
+    """Whose `Authentication-Results` are the mailbox' own, where its address says so. Raises `MailUnavailable`."""
+    query = parse_qs(urlsplit(address).query, keep_blank_values=True)
+    match [*query], query.get("authserv_id"):
+        case [], _:
+            return None
+        case [_], [name] if name:
+            return name
+    raise MailUnavailable("The mailbox' address may end in ?authserv_id=ID, and in nothing else.")
 
 
 def _connected(place: SplitResult) -> imaplib.IMAP4:

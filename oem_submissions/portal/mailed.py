@@ -10,6 +10,7 @@ import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from playwright.sync_api import Browser
 
@@ -31,6 +32,8 @@ _PAGE = """<!doctype html><meta charset="utf-8"><title>E-mail</title>
 <p>An e-mail, written out by oem_submissions from the message as it came.</p>
 <p>From: {sender}<br>Subject: {subject}<br>Received: {received}</p>
 <p>It says: “<b>{said}</b>”</p><hr><pre>{text}</pre>"""
+MOST = 20
+"""Messages about one claim that are looked at: more are no portal's."""
 _MOST_SHOWN = 16 * 1024
 """Bytes of its text that the picture shows below the words with the number."""
 
@@ -52,13 +55,15 @@ def ask_mailbox(
     assert rule is not None
     if account.mailbox is None:
         return Mailed(_nothing("The number comes by e-mail, and the account has no `mailbox` among its secrets."))
-    trusted = authserv_id(account.mailbox)
     try:
-        found = list(_about(account.mailbox, rule, wanted, since, trusted))
+        trusted = authserv_id(account.mailbox)
+        found = list(islice(_about(account.mailbox, rule, wanted, since, trusted), MOST + 1))
     except MailUnavailable as error:
         return Mailed(_nothing(f"The number comes by e-mail, which can't be read. {error}"))
-    said = [(paper, papers.reference_in("The e-mail", paper.text, form.confirmation, frozenset(), adapter))
-            for paper in found]  # fmt: skip
+    if len(found) > MOST:
+        what = f"More than {MOST} e-mails of {rule.sender} say that they are about the claim."
+        return Mailed(Unknown(ReasonCode.REFERENCE_AMBIGUOUS, what))
+    said = [(paper, papers.reference_in("The e-mail", paper.text, form.confirmation, (), adapter)) for paper in found]
     doubts = [one for _, one in said if isinstance(one, Unknown) and one.reason is not ReasonCode.REFERENCE_MISSING]
     if doubts:
         return Mailed(doubts[0])
@@ -76,7 +81,10 @@ def _about(mailbox: str, rule: Email, wanted: tuple[str, ...], since: datetime, 
     with opened(mailbox) as folder:
         for mail in folder.of_sender(rule.sender, since):
             paper = _paper(mail, trusted)
-            right = one_line(rule.subject).casefold() in one_line(mail.subject).casefold()
+            right = (
+                len(paper.text) <= papers.TEXT_LIMIT
+                and one_line(rule.subject).casefold() in one_line(mail.subject).casefold()
+            )
             authentic = trusted is None or is_authentic(mail.results, mail.sender, trusted)
             if right and authentic and not papers.lacks(paper.text, wanted):
                 yield paper
@@ -90,8 +98,8 @@ def _paper(mail: Mail, trusted: str | None) -> Paper:
         "received": received.isoformat(),
         "authentic_by": trusted or "nobody: the mailbox' address names no authserv_id",
     }
-    text = limit(f"{mail.subject}\n{mail.whole}", papers.TEXT_LIMIT)
-    return Paper("email", Artifact(PERSONAL_MAIL, "message/rfc822", mail.raw, received), text, told)
+    raw = Artifact(PERSONAL_MAIL, "message/rfc822", mail.raw, received)
+    return Paper("email", raw, f"{mail.subject}\n{mail.whole}", told)
 
 
 def _not_there(rule: Email, wanted: tuple[str, ...], since: datetime, trusted: str | None) -> str:

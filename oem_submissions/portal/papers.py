@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ from oem_submissions.ports import Submission
 LEAST = 4
 """Characters of a text that can tell a claim: "1" stands on every page."""
 TEXT_LIMIT = 256 * 1024
-"""Bytes of a paper's text that are looked at and kept."""
+"""Characters of a paper's text: a longer one could say more than was seen, and says nothing."""
 _AGAIN_MS = 500
 """Between two tries to fetch a PDF that is not there yet."""
 _FETCH = """async ([url, most, milliseconds]) => {
@@ -126,7 +126,7 @@ def _holds(said: str, words: str) -> bool:
 
 
 def reference_in(
-    paper: str, text: str, confirmation: Confirmation, seen: frozenset[str], adapter: PortalAdapter
+    paper: str, text: str, confirmation: Confirmation, seen: Collection[str], adapter: PortalAdapter
 ) -> Reference | Unknown:
     """The reference in the text of a paper of this claim. `paper` is what it is: the beginning of a sentence. Pure."""
     said = references.plain(text).casefold()
@@ -213,8 +213,10 @@ def _read(data: bytes, url: str) -> Paper | Unknown:
         text = pdf.read(data).text
     except pdf.PdfUnreadable as why:
         return _missing(f"The PDF that the confirmation links {why}.")
+    if len(text) > TEXT_LIMIT:
+        return _missing("The PDF that the confirmation links holds more text than can be looked through.")
     raw = Artifact(PERSONAL_PDF, "application/pdf", data, datetime.now(UTC))
-    return Paper("pdf", raw, limit(text, TEXT_LIMIT), {"address": _place(url)})
+    return Paper("pdf", raw, text, {"address": _place(url)})
 
 
 def _missing(what: str) -> Unknown:

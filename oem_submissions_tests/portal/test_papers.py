@@ -32,6 +32,7 @@ from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.portal.mail_authentication import is_authentic
+from oem_submissions.portal.mailbox import MailUnavailable, authserv_id
 from oem_submissions.portal.packs import load_pack
 from oem_submissions.portal.papers import lacks, reference_in
 from oem_submissions.portal.runtime import BrowserPortal, BrowserRuntime
@@ -230,7 +231,7 @@ GOOD = "WC-2026-004217-U"
 )
 def test_a_text_that_does_not_plainly_say_one_number_gives_none(text: str, reason: ReasonCode, words: str) -> None:
     confirmation = load_pack(SELECTORS, "aurora").form("warranty").confirmation
-    said = reference_in("It", text, confirmation, frozenset(), registry.adapter("aurora"))
+    said = reference_in("It", text, confirmation, (), registry.adapter("aurora"))
     assert isinstance(said, Unknown)
     assert (said.reason, words in said.text) == (reason, True), said.text
 
@@ -238,7 +239,7 @@ def test_a_text_that_does_not_plainly_say_one_number_gives_none(text: str, reaso
 def test_a_number_that_also_stands_in_a_link_is_taken_and_its_place_is_kept() -> None:
     confirmation = load_pack(SELECTORS, "aurora").form("warranty").confirmation
     text = f"See https://aurora.example/claims/{GOOD}.\n\u200c\u00ad {SAYS.format(GOOD)}"
-    said = reference_in("It", text, confirmation, frozenset(), registry.adapter("aurora"))
+    said = reference_in("It", text, confirmation, (), registry.adapter("aurora"))
     assert isinstance(said, Reference)
     assert (said.value, said.raw_text[slice(*said.span)]) == (GOOD, GOOD)
     assert said.raw_text[: said.span[0]].endswith("your claim number is ")
@@ -416,6 +417,12 @@ def test_only_the_own_servers_topmost_result_makes_a_message_its_senders() -> No
     assert is_authentic([other, yes, no], "claims@aurora.example", AUTHSERV)
     assert not is_authentic([no, yes], "claims@aurora.example", AUTHSERV)
     assert not is_authentic([], "claims@aurora.example", AUTHSERV)
+
+
+@pytest.mark.parametrize("query", ["authserv=mx", "authserv_id=", "authserv_id=a&authserv_id=b", "authserv_id=a&b=c"])
+def test_a_mistyped_authserv_id_is_said_and_never_taken_for_none(query: str) -> None:
+    with pytest.raises(MailUnavailable, match=r"may end in \?authserv_id=ID, and in nothing else"):
+        authserv_id(f"imaps://u:p@mail.example.com/INBOX?{query}")
 
 
 # --- what history and e-mail say together -------------------------------------------------------------------------
