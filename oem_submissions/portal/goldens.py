@@ -23,7 +23,7 @@ from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProces
 from oem_submissions.portal.locators import Name, Strict
 from oem_submissions.portal.mailbox import mail_text
 from oem_submissions.portal.packs import FILL_IN, Pack, unfilled
-from oem_submissions.portal.schema import Form, Key, Paper
+from oem_submissions.portal.schema import Form, Key, PaperRule
 
 log = logging.getLogger(__name__)
 INDEX = "golden.yaml"
@@ -169,7 +169,7 @@ def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tup
 
 
 def _document(
-    pack: Pack, adapter: PortalAdapter, golden: Golden, form: Form, rule: Paper
+    pack: Pack, adapter: PortalAdapter, golden: Golden, form: Form, rule: PaperRuleRule
 ) -> tuple[str, str | None, ReasonCode | None]:
     if golden.document is None:
         return ("unknown", None, ReasonCode.REFERENCE_MISSING)

@@ -28,9 +28,7 @@ from oem_submissions.portal.capture import filled_in, limit, one_line
 from oem_submissions.portal.listing import natural_key_fields
 from oem_submissions.portal.locators import in_words, look_up
 from oem_submissions.portal.packs import Pack
-from oem_submissions.portal.schema import Confirmation, Email, Form, names_in
-from oem_submissions.portal.schema import Paper as Rule
-from oem_submissions.portal.schema import Pdf as PdfRule
+from oem_submissions.portal.schema import Confirmation, Email, Form, PaperRule, Pdf, names_in
 from oem_submissions.portal.scrubbing import Scrubber
 from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.steps import Walk
@@ -88,14 +86,14 @@ def require_whose(adapter: PortalAdapter, pack: Pack) -> None:
                 )
 
 
-def wanted(rule: Rule, form: Form, values: Mapping[str, str], submission: Submission) -> tuple[str, ...]:
+def wanted(rule: PaperRule, form: Form, values: Mapping[str, str], submission: Submission) -> tuple[str, ...]:
     """What the paper must say, by the claim as its form has it. A text that can't tell a claim is empty."""
     said = {name: filling.expected(field, values.get(name)) for name, field in form.fields.items()}
     said["dealer_code"] = submission.claim.dealer_code
     return filled(rule, said)
 
 
-def filled(rule: Rule, said: Mapping[str, str]) -> tuple[str, ...]:
+def filled(rule: PaperRule, said: Mapping[str, str]) -> tuple[str, ...]:
     """As `wanted`, of what the form holds by field."""
     return tuple(_filled(template, said) for template in rule.holds)
 
@@ -155,7 +153,7 @@ def document(paper: Paper, wanted: Sequence[str], scrubber: Scrubber) -> Artifac
 # --- the PDF that the confirmation links --------------------------------------------------------------------------
 
 
-def linked_pdf(walk: Walk, scope: Frame, rule: PdfRule, seconds: float) -> Paper | Unknown:
+def linked_pdf(walk: Walk, scope: Frame, rule: Pdf, seconds: float) -> Paper | Unknown:
     """The linked PDF, fetched by the page's own cookies and through its tunnel: a GET, which files nothing.
 
     It is waited for so long, and tried again while the portal says that it is not there yet.
@@ -181,7 +179,7 @@ def linked_pdf(walk: Walk, scope: Frame, rule: PdfRule, seconds: float) -> Paper
     return _read(base64.b64decode(answer["url"].partition(",")[2]), url)
 
 
-def _address(walk: Walk, scope: Frame, rule: PdfRule, deadline: float) -> str | Unknown:
+def _address(walk: Walk, scope: Frame, rule: Pdf, deadline: float) -> str | Unknown:
     """Where the one link leads, if that is the portal itself."""
     links = look_up(scope, rule.link)
     while not (times := links.count()) and time.monotonic() < deadline:

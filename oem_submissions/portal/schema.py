@@ -282,7 +282,7 @@ class Submit(Strict):
     dialog: Dialog | None = None
 
 
-class Paper(Strict):
+class PaperRule(Strict):
     """What the portal gives beside its pages, with the reference in it."""
 
     holds: Annotated[tuple[Template, ...], Field(min_length=1)]
@@ -292,7 +292,7 @@ class Paper(Strict):
     """
 
 
-class Pdf(Paper):
+class Pdf(PaperRule):
     """A PDF that the confirmation links: fetched once the page says yes, from the portal's own origin alone."""
 
     link: Locator
@@ -300,7 +300,7 @@ class Pdf(Paper):
     max_bytes: Annotated[int, Field(gt=0, le=pdf.MAX_BYTES)] = 5_000_000
 
 
-class Email(Paper):
+class Email(PaperRule):
     """A message to the account's secret `mailbox` that comes once the claim is filed."""
 
     sender: Words
@@ -410,7 +410,7 @@ class Confirmation(Strict):
         return self.later.email if self.later else None
 
     @property
-    def papers(self) -> tuple[Paper, ...]:
+    def papers(self) -> tuple[PaperRule, ...]:
         """Every document that may give the reference."""
         return tuple(paper for paper in (self.reference.pdf, self.email) if paper is not None)
 
