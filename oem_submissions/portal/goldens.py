@@ -169,7 +169,7 @@ def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tup
 
 
 def _document(
-    pack: Pack, adapter: PortalAdapter, golden: Golden, form: Form, rule: PaperRuleRule
+    pack: Pack, adapter: PortalAdapter, golden: Golden, form: Form, rule: PaperRule
 ) -> tuple[str, str | None, ReasonCode | None]:
     if golden.document is None:
         return ("unknown", None, ReasonCode.REFERENCE_MISSING)
