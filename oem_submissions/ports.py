@@ -185,7 +185,7 @@ class Account:
     password: str = field(repr=False)
     totp_secret: str | None = field(repr=False, default=None)
     mailbox: str | None = field(repr=False, default=None)
-    """Where the portal's messages for the dealer arrive: `imaps://user:password@host/FOLDER`."""
+    """Where the portal's messages for the dealer arrive: `imaps://user:password@host/FOLDER[?authserv_id=ID]`."""
 
     @property
     def needles(self) -> Needles:
@@ -252,7 +252,7 @@ class PortalSession(Protocol):
         """
         ...
 
-    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+    def look_up(self, submission: Submission, control: Control | None = None, since: datetime | None = None) -> LookUp:
         """Find the claim in the portal's history. The gate stays closed: nothing is filed, whatever the pages do.
 
         The control is looked up in the same way when the claim is not listed. Raises `StepFailed`.

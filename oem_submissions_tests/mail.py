@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -36,11 +37,11 @@ class MailServer:
         message.set_content(text, subtype="html" if html else "plain")
         self.deliver_raw(message.as_bytes())
 
-    def deliver_raw(self, raw: bytes) -> None:
-        """Bytes arrive."""
+    def deliver_raw(self, raw: bytes, at: datetime | None = None) -> None:
+        """Bytes arrive, now or as if it were then."""
         with imaplib.IMAP4(LOOPBACK, self.port) as connection:
             connection.login(USER, PASSWORD)
-            assert connection.append("INBOX", "", imaplib.Time2Internaldate(time.time()), raw)[0] == "OK"
+            assert connection.append("INBOX", "", imaplib.Time2Internaldate(at or time.time()), raw)[0] == "OK"
 
     def unread(self) -> int:
         """How many messages nobody has read."""

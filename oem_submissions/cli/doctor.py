@@ -89,7 +89,10 @@ def _browser() -> str:
 
 
 def _packs(settings: Settings) -> str:
-    return ", ".join(f"{oem} {load_pack(settings.selectors, oem).version}" for oem in oems())
+    packs = [load_pack(settings.selectors, oem) for oem in oems()]
+    by_mail = [pack.oem for pack in packs if any(form.confirmation.email for form in pack.data.forms.values())]
+    needs = f"; every account of {', '.join(by_mail)} needs the secret `mailbox`" if by_mail else ""
+    return ", ".join(f"{pack.oem} {pack.version}" for pack in packs) + needs
 
 
 def _ledger(settings: Settings) -> str:

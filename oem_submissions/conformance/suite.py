@@ -78,7 +78,7 @@ def run_suite(
 def _run(stage: Stage, scenario: Scenario, folder: Path) -> Result:
     subject = stage.subject
     rules = [stage.portal.history_rules(kind) for kind in subject.adapter.claim_types()]
-    expected = endings_of(scenario, all(rules))
+    expected = endings_of(scenario, all(each and each.settle_minutes for each in rules))
     wanted = ", then ".join(" or ".join(ending.says for ending in one) for one in expected)
     if why := why_not(scenario, subject):
         return Result(

@@ -146,7 +146,7 @@ class Trial:
     def settle_minutes(self) -> int:
         """How long a filing may take to be listed; 0 where there is no history."""
         rules = self.stage.portal.history_rules(self.kind)
-        return rules.settle_minutes if rules else 0
+        return (rules.settle_minutes or 0) if rules else 0
 
     def work(self, partition: Partition | None = None) -> None:
         """One run: submit, again while it says so, then seal and sync."""

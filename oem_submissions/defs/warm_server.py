@@ -57,7 +57,6 @@ PRELOAD = (
     "psycopg2",
     "pydantic.dataclasses",
     "pyotp",
-    "pypdf",
     "re2",
     "requests",
     "rfc3161_client",

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from oem_submissions.desk.story import Line, Mark, marks, tell
 from oem_submissions.domain.dispositions import Standing
-from oem_submissions.domain.evidence import CONTROL, FAILURE, HISTORY, POST_CONFIRM, PRE_SUBMIT
+from oem_submissions.domain.evidence import CONTROL, FAILURE, HISTORY, MAIL, POST_CONFIRM, PRE_SUBMIT
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.reasons import REASONS, Reason
 from oem_submissions.domain.records import Attempt, Claim, Event, KeptArtifact
@@ -21,7 +21,11 @@ _CAPTIONS = {
     FAILURE: "Where it failed",
     HISTORY: "In the portal’s history",
 }
-_LOOKED_AT = {HISTORY: "In the portal’s history", CONTROL: "The same search for a known claim"}
+_LOOKED_AT = {
+    HISTORY: "In the portal’s history",
+    CONTROL: "The same search for a known claim",
+    MAIL: "The portal’s e-mail",
+}
 _LOOK = re.compile(f"look_([0-9]{{3,}})_({'|'.join(map(re.escape, _LOOKED_AT))})")
 
 

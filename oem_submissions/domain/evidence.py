@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -27,13 +28,19 @@ POST_CONFIRM_ARIA = "post_confirm.aria.yml"
 INDEX = "index.html"
 PERSONAL_READBACK = "personal_readback.json"
 PERSONAL_PAGE = "personal_page.mhtml.gz"
+DOCUMENT = "document.json"
+"""What a PDF or an e-mail says that gave the reference, and the SHA-256 of it as it came."""
+PERSONAL_PDF = "personal_document.pdf"
+PERSONAL_MAIL = "personal_document.eml"
+MAIL = "mail.webp"
+"""A picture of what the e-mail says: it stands in for that of an answer that nobody saw."""
 
 BUNDLED = frozenset(
-    {PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA}
+    {PRE_SUBMIT, POST_CONFIRM, READBACK, REQUEST, HISTORY, RECONCILED, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA, DOCUMENT}
 )
 """The captured pieces that a bundle may hold; it adds `SUBMISSION` and `INDEX` of its own."""
 
-PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE})
+PERSONAL = frozenset({PERSONAL_READBACK, PERSONAL_PAGE, PERSONAL_PDF, PERSONAL_MAIL})
 """The captured pieces that hold personal data: kept apart, encrypted under the claim's own key, never in a bundle."""
 
 DEALER_READBACK = "dealer_code"
@@ -110,9 +117,14 @@ def check_key(key: str) -> None:
         raise ValueError(f"The evidence key {key!r} holds a backslash or a character that can't be printed.")
 
 
+def is_personal(name: str) -> bool:
+    """Whether a piece holds personal data; something may stand before its name, as of a look or a verdict."""
+    return name.endswith(tuple(PERSONAL))
+
+
 def artifact_key(claim_id: str, attempt_id: int, name: str) -> str:
     """Where the store keeps one captured piece of evidence; what is personal is kept apart."""
-    folder = "personal" if name in PERSONAL else "artifacts"
+    folder = "personal" if is_personal(name) else "artifacts"
     return f"{folder}/{claim_id}/{attempt_id}/{name}"
 
 
@@ -307,6 +319,22 @@ def worth_before(
 def shows(text: str, words: str) -> bool:
     """Whether a page's text holds these words; white space, capitals and the form of a letter don't count."""
     return _plain(words) in _plain(text)
+
+
+def document_problem(document: object, reference: str | None) -> str | None:
+    """What is wrong with `DOCUMENT`, read as JSON, as the end of a sentence: it must hold the reference."""
+    said = document if isinstance(document, dict) else {}
+    text, digest = said.get("text"), said.get("sha256")
+    if not isinstance(text, str) or not isinstance(digest, str) or not isinstance(said.get("source"), str):
+        return "does not say what the document is, and what it says."
+    if reference is not None and not shows(text, reference):
+        return f"does not hold the reference {reference}."
+    return None
+
+
+def document_texts(pieces: Iterable[Artifact]) -> list[str]:
+    """What the documents among these pieces say that are ours, and not the portal's: `DOCUMENT`."""
+    return [str(json.loads(piece.data).get("text", "")) for piece in pieces if piece.name == DOCUMENT]
 
 
 def is_blank(histogram: Sequence[int]) -> bool:

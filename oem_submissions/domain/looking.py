@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oem_submissions.domain.outcomes import Hit, LookUp, Reference
+from oem_submissions.domain.outcomes import Hit, LookUp, Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
 
 LEAST_LOOKS = 3
@@ -16,10 +16,10 @@ _FIRST, _LONGEST = 60.0, 3600.0
 
 @dataclass(frozen=True)
 class HistoryRules:
-    """What the pack says of a form's history."""
+    """What the pack says of where a filed claim is looked up."""
 
-    settle_minutes: int
-    """After the click; before that, absence proves nothing."""
+    settle_minutes: int | None
+    """After the click; before that, absence proves nothing. None: there is no history, only an e-mail may come."""
     deadline_hours: int | None
     """After the click a reference that comes later must be there; None when the portal gives it at once."""
     sends_files: bool = False
@@ -69,6 +69,42 @@ def conclude(look: LookUp, *, settled: bool, said_duplicate: bool = False) -> Co
     `settled`: the settle window has passed since the click. `said_duplicate`: the portal answered that it has the claim
     already.
     """
+    if look.mailed is None:
+        return _of_history(look, settled, said_duplicate)
+    if not look.has_history:
+        return _of_mail(look.mailed)
+    return _of_both(look, look.mailed, _of_history(look, settled, said_duplicate))
+
+
+def _of_mail(mailed: Reference | Unknown) -> Conclusion:
+    """Where there is nothing else to be asked. That no message came proves nothing."""
+    if isinstance(mailed, Reference):
+        return Found(mailed)
+    if mailed.reason is ReasonCode.REFERENCE_MISSING:
+        return NotYet(mailed.text)
+    return Doubtful(mailed.reason, mailed.text)
+
+
+def _of_both(look: LookUp, mailed: Reference | Unknown, listed: Conclusion) -> Conclusion:
+    """The history says whether it was filed; the e-mail may say the number that the list does not show yet."""
+    match listed, mailed:
+        case Doubtful(), _:
+            return listed
+        case _, Unknown(reason, text):
+            return listed if reason is ReasonCode.REFERENCE_MISSING else Doubtful(reason, text)
+        case Found(reference), Reference():
+            if reference.value == mailed.value:
+                return listed
+            what = f"The portal's history lists the claim as {reference.value}, the e-mail says {mailed.value}."
+            return Doubtful(ReasonCode.REFERENCE_SUSPECT, what)
+        case Absent(text), Reference():
+            return Doubtful(ReasonCode.REFERENCE_SUSPECT, f"An e-mail says {mailed.value}, but: {text}")
+        case NotYet(text), Reference():
+            return Found(mailed) if look.hits else NotYet(f"An e-mail says {mailed.value}. {text}")
+    return listed
+
+
+def _of_history(look: LookUp, settled: bool, said_duplicate: bool) -> Conclusion:
     if not look.hits:
         return _not_listed(look, settled, said_duplicate)
     strange = [hit for hit in look.hits if hit.differs]

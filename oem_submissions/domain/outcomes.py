@@ -113,3 +113,7 @@ class LookUp:
     text: str
     """Visible text of the list, at most 64 kB, untrusted."""
     url: str
+    mailed: Reference | Unknown | None = None
+    """What an e-mail of the portal says; None when none is looked for."""
+    has_history: bool = True
+    """Whether the portal has a history at all: else only the e-mail was looked for."""

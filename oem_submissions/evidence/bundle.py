@@ -17,6 +17,7 @@ from typing import Any
 
 from oem_submissions.domain.evidence import (
     BUNDLED,
+    DOCUMENT,
     INDEX,
     POST_CONFIRM,
     PRE_SUBMIT,
@@ -25,6 +26,7 @@ from oem_submissions.domain.evidence import (
     SUBMISSION,
     Bundle,
     BundleFacts,
+    document_problem,
     facts_problems,
     missing_evidence,
 )
@@ -122,6 +124,12 @@ def _check_evidence(facts: BundleFacts, artifacts: Mapping[str, bytes]) -> None:
             raise SubmissionError(
                 reason, f"The bundle of {facts.claim_id} can't be sealed: {name} is not a JSON object.", "seal"
             )
+    if DOCUMENT in artifacts and (problem := document_problem(json_object(artifacts[DOCUMENT]), facts.reference)):
+        raise SubmissionError(
+            ReasonCode.POST_EVIDENCE_MISSING,
+            f"The bundle of {facts.claim_id} can't be sealed: {DOCUMENT} {problem}",
+            "seal",
+        )
 
 
 def json_object(data: bytes) -> dict[str, Any] | None:

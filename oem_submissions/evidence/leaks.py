@@ -14,14 +14,12 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pypdf
 import re2
-from pypdf.errors import PyPdfError
-from pypdf.generic import ArrayObject, DictionaryObject, PdfObject, StreamObject
 
+from oem_submissions import pdf
 from oem_submissions.domain.needles import Kind, Leak, Needle, Needles, encodings_in_bytes, stands_alone
 
 MAX_DEPTH = 6
@@ -29,14 +27,12 @@ MAX_DEPTH = 6
 MAX_PIECES = 400
 MAX_BYTES = 96 * 1024 * 1024
 """Of everything that is unpacked of one artefact."""
-MAX_PDF_PAGES = 60
-MAX_PDF_BYTES = 10 * 1024 * 1024
 _AROUND = 8
 """Bytes on either side of what was found that say whether it is a word of its own."""
 _MIME = re.compile(rb"(?im)^(mime-version:|content-type:\s*(multipart|message)/)")
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, OverflowError, RuntimeError,
-    ValueError, LookupError, TypeError, AttributeError, PyPdfError,
+    ValueError, LookupError, TypeError, AttributeError,
 )  # fmt: skip
 """What the libraries raise at hostile bytes."""
 
@@ -197,31 +193,10 @@ def _mime(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _pdf(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The text of its pages, and every string and stream of its objects: links, form values, metadata, scripts."""
-    if len(data) > MAX_PDF_BYTES:
-        raise _Opaque("its PDF is larger than can be looked through")
-    reader = pypdf.PdfReader(io.BytesIO(data), strict=False)
-    if reader.is_encrypted:
-        raise _Opaque("its PDF is encrypted")
-    if len(reader.pages) > MAX_PDF_PAGES:
-        raise _Opaque("its PDF has more pages than can be looked through")
-    yield "text", "\n".join(page.extract_text() for page in reader.pages).encode("utf-8", "replace")
-    strings: list[str] = []
-    for number in range(int(reader.trailer.get("/Size", 0))):
-        found = reader.get_object(number) if number in reader.xref.get(0, {}) or number in reader.xref_objStm else None
-        strings += _strings(found)
-        if isinstance(found, StreamObject):
-            yield "stream", found.get_data()
-    yield "strings", "\n".join([*strings, *_strings(reader.trailer.get("/Info"))]).encode("utf-8", "replace")
-
-
-def _strings(found: PdfObject | None, depth: int = 0) -> Sequence[str]:
-    """The strings of an object, not of those that it points to: they come by themselves."""
-    if depth > MAX_DEPTH * 4:
-        raise _Opaque("its PDF nests too deeply")
-    if isinstance(found, DictionaryObject):
-        return [text for value in found.values() for text in _strings(value, depth + 1)]
-    if isinstance(found, ArrayObject):
-        return [text for value in found for text in _strings(value, depth + 1)]
-    if isinstance(found, bytes):
-        return [found.decode("latin-1")]
-    return [str(found)] if isinstance(found, str) else []
+    try:
+        found = pdf.read(data, whole=True)
+    except pdf.PdfUnreadable as why:
+        raise _Opaque(f"its PDF {why}") from why
+    yield "text", found.text.encode()
+    yield from (("stream", stream) for stream in found.streams)
+    yield "strings", found.strings.encode()

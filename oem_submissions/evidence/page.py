@@ -21,6 +21,7 @@ from PIL import Image
 
 from oem_submissions.domain.checkpoints import LEAF_FORMAT
 from oem_submissions.domain.evidence import (
+    DOCUMENT,
     HISTORY,
     PICTURE_HEIGHT,
     POST_CONFIRM,
@@ -40,6 +41,7 @@ _NOTES = {
     "pre_submit.webp": "the form before the click",
     "post_confirm.webp": "the portal’s answer",
     "history.webp": "the claim in the portal’s history",
+    "document.json": "the portal’s document that gives the number",
     "post_confirm.mhtml.gz": "the answer’s page, archived",
     "post_confirm.aria.yml": "the answer’s page as an outline",
 }
@@ -72,6 +74,7 @@ def render_index(facts: BundleFacts, payload: Mapping[str, bytes]) -> bytes:
         cut=[name for name in _SHOTS if _is_cut(payload.get(name, b""))],
         fields=_fields(payload.get(READBACK, b"")),
         request=_request(payload.get(REQUEST, b"")),
+        document=_document(payload.get(DOCUMENT, b"")),
         action=REASONS[facts.reason].action if facts.reason else None,
         meaning=REASONS[facts.reason].meaning if facts.reason else None,
         files=[(name, _NOTES.get(name, ""), len(data), sha256_hex(data)) for name, data in sorted(payload.items())],
@@ -152,6 +155,19 @@ def _field(row: dict[str, Any]) -> FieldRow:
 
 def _request(data: bytes) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in _object(data).items()]
+
+
+def _document(data: bytes) -> dict[str, Any] | None:
+    """The document that gave the reference: what it says, and what else is told of it; None when there is none."""
+    said = _object(data)
+    if not said:
+        return None
+    told = {name: value for name, value in said.items() if name not in ("text", "sha256", "source")}
+    rows = [
+        (name.replace("_", " "), "; ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    ]
+    return {**{name: str(said.get(name, "")) for name in ("text", "sha256", "source")}, "told": rows}
 
 
 def _object(data: bytes) -> dict[str, Any]:

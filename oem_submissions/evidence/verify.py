@@ -15,6 +15,7 @@ import bagit
 
 from oem_submissions.domain.evidence import (
     BUNDLED,
+    DOCUMENT,
     INDEX,
     POST_CONFIRM,
     PRE_SUBMIT,
@@ -24,6 +25,7 @@ from oem_submissions.domain.evidence import (
     BundleFacts,
     Finding,
     Verification,
+    document_problem,
     facts_problems,
     missing_evidence,
 )
@@ -110,6 +112,10 @@ def _evidence(files: Mapping[str, bytes], facts: BundleFacts | None) -> list[Fin
     for name in (READBACK, REQUEST):
         if name in payload and json_object(payload[name]) is None:
             findings.append(Finding(f"data/{name}", "is not a JSON object."))
+    if DOCUMENT in payload and (
+        problem := document_problem(json_object(payload[DOCUMENT]), facts.reference if facts else None)
+    ):
+        findings.append(Finding(f"data/{DOCUMENT}", problem))
     looks = {name: look_at(data) for name, data in sorted(payload.items()) if name.endswith(".webp")}
     findings += [Finding(f"data/{name}", look.problem) for name, look in looks.items() if look.problem]
     confirmed = facts is not None and facts.outcome is State.CONFIRMED

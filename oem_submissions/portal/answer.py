@@ -25,14 +25,14 @@ from oem_submissions.domain.keys import canonical_json
 from oem_submissions.domain.needles import Kind
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import archive, aria, documents, filling, forms, history, references
+from oem_submissions.portal import archive, aria, documents, filling, forms, history, papers, references
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.capture import CaptureFailed, one_line, visible_text
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, Page, classify
 from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.locators import is_busy, is_leaving, is_visible, look_up
 from oem_submissions.portal.references import Anchored, Still
-from oem_submissions.portal.schema import Form
+from oem_submissions.portal.schema import Form, Pdf
 from oem_submissions.portal.scrubbing import scrubbed
 from oem_submissions.portal.standing import Standing, inked, written
 from oem_submissions.portal.steps import POLL_MS, Walk
@@ -349,16 +349,44 @@ class Asker:
                     ReasonCode.REFERENCE_SUSPECT, f"The page shows a {rule.kind} and says that it comes later."
                 )
             return self._for_later(page.verdict)
+        if rule.pdf is not None:
+            return self._in_pdf(rule.pdf, page, shot)
         found = references.decide(rule, page.place, self._ready.seen, self._adapter.reference_is_plausible)
         if isinstance(found, Unknown):
             return found
         if why := self._worthless(found, page, shot, pictured):
             what = f"The picture or text of the page that shows {found.value} is worthless: {why}."
             return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
+        return self._of_this_claim(found)
+
+    def _of_this_claim(self, found: Reference) -> Outcome:
         if other := self._another_claims():
-            what = f"The page that shows {found.value} does not repeat the claim's '{other}' as it was filled in."
+            what = f"The page that gives {found.value} does not repeat the claim's '{other}' as it was filled in."
             return Unknown(ReasonCode.REFERENCE_SUSPECT, what)
         return self._second_oracle(found)
+
+    def _in_pdf(self, rule: Pdf, page: _Reading, shot: Artifact | None) -> Outcome:
+        """What the linked document says. It is kept whatever that is, if it is one that can be read."""
+        if shot is None or page.busy:
+            what = "The picture of the page that says yes is missing, or shows a page that was still busy."
+            return Unknown(ReasonCode.POST_EVIDENCE_MISSING, what)
+        ready, scope = self._ready, self._scope()
+        assert scope is not None
+        confirmation = ready.form.confirmation
+        paper = papers.linked_pdf(self._walk, scope, rule, confirmation.wait_seconds)
+        if isinstance(paper, Unknown):
+            return paper
+        self.artifacts.append(paper.raw)
+        wanted = papers.wanted(rule, ready.form, ready.values, ready.submission)
+        if why := papers.lacks(paper.text, wanted):
+            return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The PDF that the confirmation links {why}.")
+        found = papers.reference_in("The PDF", paper.text, confirmation, ready.seen, self._adapter)
+        if isinstance(found, Unknown):
+            return found
+        outcome = self._of_this_claim(found)
+        if isinstance(outcome, Filed):
+            self.artifacts.append(papers.document(paper, wanted, self._walk.scrubber))
+        return outcome
 
     def _worthless(self, found: Reference, page: _Reading, shot: Artifact | None, pictured: Sequence[Standing]) -> str:
         """What the evidence after the click does not show; empty when it shows all that it should."""

@@ -12,15 +12,18 @@ from playwright.sync_api import Browser, Page
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 
+from oem_submissions import pdf
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.keys import canonical_json, sha256_hex
 from oem_submissions.domain.outcomes import Refused, Unknown
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import references
+from oem_submissions.portal import papers, references
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.classify import Accepted, AcceptedForLater, InProcess, NothingYet, classify
 from oem_submissions.portal.locators import Name, Strict
+from oem_submissions.portal.mailbox import mail_text
 from oem_submissions.portal.packs import FILL_IN, Pack, unfilled
+from oem_submissions.portal.schema import Form, Key, PaperRule
 
 log = logging.getLogger(__name__)
 INDEX = "golden.yaml"
@@ -40,6 +43,10 @@ class Golden(Strict):
     expect: Literal["filed", "refused", "pending", "in process", "unknown", "nothing"]
     reference: str | None = None
     reason: ReasonCode | None = None
+    document: Name | None = None
+    """The PDF or e-mail (`.eml`) that came with the page, beside it: they are judged together."""
+    claim: dict[Key, str] = {}
+    """What the form held of the claim, and `dealer_code`, as far as the document has to say it."""
     seen: tuple[str, ...] = ()
     """Numbers that stood on the page before the click."""
 
@@ -105,9 +112,11 @@ def came_out_right(pack: Pack, adapter: PortalAdapter, browser: Browser, remembe
 
 def _everything(pack: Pack, adapter: PortalAdapter, browser: Browser) -> str:
     """A digest of all that a judgement follows from."""
-    pins = [pack.oem, pack.version, pack.digest, adapter.digest, browser.version, version("playwright")]
+    libraries = [browser.version, version("playwright"), version("pypdf")]
+    pins = [pack.oem, pack.version, pack.digest, adapter.digest, *libraries]
     said = hashlib.sha256(canonical_json(pins).encode())
     code = [path for folder in (_CODE / "portal", _CODE / "domain") for path in sorted(folder.glob("*.py"))]
+    code.append(Path(pdf.__file__))
     for path in [*sorted(pack.golden.iterdir()), *code]:
         said.update(f"{path.name} {sha256_hex(path.read_bytes())}\n".encode())
     return said.hexdigest()
@@ -139,11 +148,16 @@ def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tup
     match verdict:
         case Accepted():
             rule = form.confirmation.reference
+            if rule.pdf is not None:
+                return _document(pack, adapter, golden, form, rule.pdf)
             place = references.anchored(page.main_frame, rule)
             found = references.decide(rule, place, golden.seen, adapter.reference_is_plausible)
             return ("unknown", None, found.reason) if isinstance(found, Unknown) else ("filed", found.value, None)
         case AcceptedForLater():
-            return ("pending", None, None)
+            email = form.confirmation.email
+            return (
+                _document(pack, adapter, golden, form, email) if email and golden.document else ("pending", None, None)
+            )
         case InProcess():
             return ("in process", None, None)
         case NothingYet():
@@ -152,6 +166,24 @@ def judge(pack: Pack, adapter: PortalAdapter, page: Page, golden: Golden) -> tup
             return ("refused", None, reason)
         case Unknown(reason):
             return ("unknown", None, reason)
+
+
+def _document(
+    pack: Pack, adapter: PortalAdapter, golden: Golden, form: Form, rule: PaperRule
+) -> tuple[str, str | None, ReasonCode | None]:
+    if golden.document is None:
+        return ("unknown", None, ReasonCode.REFERENCE_MISSING)
+    path = pack.golden / golden.document
+    try:
+        data = path.read_bytes()
+        said = mail_text(data) if path.suffix == ".eml" else pdf.read(data).text
+    except (OSError, pdf.PdfUnreadable) as why:
+        raise ConfigurationError(f"The golden document {path} (pack {pack.version}) can't be read: {why}.") from why
+    what = papers.filled(rule, golden.claim)
+    if papers.lacks(said, what):
+        return ("unknown", None, ReasonCode.REFERENCE_SUSPECT)
+    found = papers.reference_in("It", said, form.confirmation, golden.seen, adapter)
+    return ("unknown", None, found.reason) if isinstance(found, Unknown) else ("filed", found.value, None)
 
 
 def _words(result: tuple[str, str | None, ReasonCode | None]) -> str:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import email.policy
 import imaplib
 import ipaddress
+import re
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.parser import BytesParser
+from email.utils import format_datetime
 from html.parser import HTMLParser
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 TIMEOUT = 15.0
 """Seconds for each answer of the server."""
@@ -24,6 +28,13 @@ LARGEST = 5_000_000
 """Bytes; a larger message is passed over."""
 MOST = 50
 """New messages that are looked at, the newest: a mailbox may be flooded."""
+MOST_OF_SENDER = 500
+"""Messages of one sender that are looked through: of more, nobody can tell what was not seen."""
+MOST_SECONDS = 120.0
+"""For all of them."""
+CLOCKS = timedelta(minutes=2)
+"""So much the mail server's clock may be behind the database's."""
+_AT_ONCE = 300
 _BROKEN = (LookupError, ValueError, TypeError, AttributeError, AssertionError, RecursionError)
 """What the standard library's parser raises at hostile messages."""
 
@@ -43,6 +54,12 @@ class Mail:
     subject: str
     text: str
     """Its plain text; of a message that is HTML alone, what that shows."""
+    whole: str = ""
+    """Every text of it, plain ones and what HTML shows: they may say different things."""
+    results: tuple[str, ...] = ()
+    """Its `Authentication-Results`, the topmost first: anybody may have written those that are not the server's."""
+    received: datetime | None = None
+    """When the server took it, where that was asked for."""
 
 
 class Mailbox:
@@ -67,6 +84,39 @@ class Mailbox:
             new = [int(uid) for uid in (found or b"").split() if int(uid) >= mark]  # `n:*` is never empty
             return [mail for uid in sorted(new, reverse=True)[:MOST] if (mail := self._read(uid)) is not None]
 
+    def of_sender(self, sender: str, since: datetime) -> Iterator[Mail]:
+        """What came from an address since then, oldest first. Raises `MailUnavailable`, also when that is too much."""
+        with _explained():
+            self._connection.noop()
+            day = format_datetime(since - timedelta(days=2))[5:16].replace(" ", "-")  # in the server's own time zone
+            wanted = f"SINCE {day} SMALLER {LARGEST} FROM {_quoted(sender)}"
+            _, (found, *_) = self._connection.uid("search", wanted)
+            times = self._times([int(uid) for uid in (found or b"").split()])
+        new = sorted(uid for uid, at in times.items() if at >= since - CLOCKS)
+        if len(new) > MOST_OF_SENDER:
+            what = f"More than {MOST_OF_SENDER} messages of {sender} came since {since:%Y-%m-%d %H:%M} UTC"
+            raise MailUnavailable(f"{what}: they can't be looked through.")
+        deadline = time.monotonic() + MOST_SECONDS
+        for uid in new:
+            if time.monotonic() > deadline:
+                raise MailUnavailable(f"The messages of {sender} can't be read within {MOST_SECONDS:g} seconds.")
+            with _explained():
+                mail = self._read(uid)
+            if mail is not None and mail.sender == sender.lower():
+                yield replace(mail, received=times[uid])
+
+    def _times(self, uids: Sequence[int]) -> dict[int, datetime]:
+        """When the server took them. Of a few hundred at once: a line of the protocol is not for ever."""
+        times = {}
+        for first in range(0, len(uids), _AT_ONCE):
+            some = ",".join(map(str, uids[first : first + _AT_ONCE]))
+            _, rows = self._connection.uid("fetch", some, "(INTERNALDATE)")
+            for row in rows or ():
+                uid, at = re.search(rb"UID (\d+)", row), imaplib.Internaldate2tuple(row)
+                if uid is not None and at is not None:
+                    times[int(uid[1])] = datetime.fromtimestamp(time.mktime(at), UTC)
+        return times
+
     def _read(self, uid: int) -> Mail | None:
         _, parts = self._connection.uid("fetch", str(uid), "(BODY.PEEK[])")
         return next((_mail(part[1]) for part in parts or () if isinstance(part, tuple)), None)
@@ -78,7 +128,7 @@ class Mailbox:
 
 @contextmanager
 def opened(address: str) -> Iterator[Mailbox]:
-    """The mailbox at `imaps://user:password@host[:port]/FOLDER`; user and password are percent-encoded.
+    """The mailbox at `imaps://user:password@host[:port]/FOLDER[?authserv_id=ID]`; user and password percent-encoded.
 
     Without encryption (`imap://`) only on this machine. Raises `MailUnavailable`.
     """
@@ -99,6 +149,17 @@ def opened(address: str) -> Iterator[Mailbox]:
             connection.logout()
         except (imaplib.IMAP4.error, OSError):
             pass  # it is gone, which is what was wanted
+
+
+def authserv_id(address: str) -> str | None:
+    """Whose `Authentication-Results` are the mailbox' own, where its address says so. Raises `MailUnavailable`."""
+    query = parse_qs(urlsplit(address).query, keep_blank_values=True)
+    match [*query], query.get("authserv_id"):
+        case [], _:
+            return None
+        case [_], [name] if name:
+            return name
+    raise MailUnavailable("The mailbox' address may end in ?authserv_id=ID, and in nothing else.")
 
 
 def _connected(place: SplitResult) -> imaplib.IMAP4:
@@ -148,9 +209,30 @@ def _mail(raw: bytes) -> Mail | None:
         text = str(body.get_content()) if body is not None else ""
         if body is not None and body.get_content_subtype() == "html":
             text = _shown(text)
-        return Mail(raw, sender, str(message["Subject"] or ""), text)
+        results = tuple(str(one) for one in message.get_all("Authentication-Results", ()))
+        return Mail(raw, sender, str(message["Subject"] or ""), text, _every_text(message), results)
     except _BROKEN:
         return None
+
+
+def mail_text(raw: bytes) -> str:
+    """The subject and every text of a message; nothing of one that can't be read."""
+    mail = _mail(raw)
+    return f"{mail.subject}\n{mail.whole}" if mail else ""
+
+
+def _every_text(message: EmailMessage) -> str:
+    """Nothing when one of them can't be read: what it says could be what counts."""
+    texts = []
+    try:
+        for part in message.walk():
+            kind = part.get_content_type()
+            if kind in ("text/plain", "text/html") and not part.is_attachment():
+                content = str(part.get_content())
+                texts.append(_shown(content) if kind == "text/html" else content)
+    except _BROKEN:
+        return ""
+    return "\n".join(texts)
 
 
 class _Shown(HTMLParser):

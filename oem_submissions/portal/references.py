@@ -16,13 +16,15 @@ from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.outcomes import Reference, Unknown
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.capture import FRAMES, frame_text, limit
+from oem_submissions.portal.capture import FRAMES, frame_text, limit, one_line
 from oem_submissions.portal.locators import find_together, is_leaving, look_up
 from oem_submissions.portal.schema import ReferenceRule
 from oem_submissions.portal.standing import Standing, standing, written
 
 RAW_LIMIT = 2048
 """Bytes of the text around the reference that are looked at and kept."""
+_AROUND = 200
+"""Characters of a document on either side of the reference that are kept with it."""
 SOURCE_LIMIT = 8_000_000
 """Characters of a page's source before the click."""
 _SOURCE = """(most) => {
@@ -63,6 +65,8 @@ class Anchored:
 
 def anchored(scope: Frame, rule: ReferenceRule) -> Anchored:
     """What stands on the page where the reference should be. However many there are, only one is read."""
+    if rule.find is None:
+        return Anchored(0)
     if rule.witness is not None and (at_once := find_together(scope, [rule.find], {0: rule.witness})):
         return Anchored(1, True, standing(at_once[0]), _titled(scope, rule))
     found = look_up(scope, rule.find)
@@ -112,7 +116,7 @@ class Still:
     """
 
     def __init__(self, scope: Frame, rule: ReferenceRule) -> None:
-        handles = look_up(scope, rule.find).first.element_handles()
+        handles = look_up(scope, rule.find).first.element_handles() if rule.find else []
         self._changes = handles[0].evaluate_handle(_OBSERVE) if handles else None
 
     def is_so(self) -> bool:
@@ -247,6 +251,39 @@ def in_cell(rule: ReferenceRule, cell: str, row: str, plausible: Callable[[str],
     if start < 0:
         return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The {rule.kind} {value} does not stand in its row's text.")
     return Reference(value, rule.kind, raw, (start, start + len(value)))
+
+
+def in_text(
+    rule: ReferenceRule, text: str, seen: Collection[str], plausible: Callable[[str], bool], what: str
+) -> Reference | Unknown:
+    """The one reference in the text of a document, or why it can't be told. `what` it is begins a sentence. Pure."""
+    said = plain(text)
+    places = list(re2.finditer(rule.pattern, said))
+    values = {place.group("reference") for place in places}
+    if values != matches(rule.pattern, one_line(normal(text))):
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, f"{what} holds a number with invisible characters in it.")
+    if not values:
+        return Unknown(ReasonCode.REFERENCE_MISSING, f"{what} holds no {rule.kind}.")
+    if len(values) > 1:
+        numbers = f"{len(values)} numbers that may be the {rule.kind}: {', '.join(sorted(values)[:5])}"
+        return Unknown(ReasonCode.REFERENCE_AMBIGUOUS, limit(f"{what} holds {numbers}.", RAW_LIMIT))
+    value = values.pop()
+    alone = [place.span(1) for place in places if stands_alone(said, *place.span(1))]
+    if not is_plain(value):
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, f"The {rule.kind} holds characters that look like others.")
+    if not alone:
+        why = f"{what} holds the {rule.kind} {value} only as a part of something longer."
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, why)
+    if why := _known(rule, value, seen, plausible):
+        return Unknown(ReasonCode.REFERENCE_SUSPECT, why)
+    start, end = alone[0]
+    first = max(0, start - _AROUND)
+    return Reference(value, rule.kind, said[first : end + _AROUND], (start - first, end - first))
+
+
+def plain(text: str) -> str:
+    """The text as it is compared: NFKC, in one line, without characters that nobody sees."""
+    return one_line("".join(character for character in normal(text) if not is_invisible(character)))
 
 
 def _plausible(rule: ReferenceRule, value: str, plausible: Callable[[str], bool]) -> bool:

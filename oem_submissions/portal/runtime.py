@@ -23,6 +23,7 @@ from oem_submissions.portal.browser import BrowserChoice, find_browser, launch
 from oem_submissions.portal.goldens import came_out_right, check_goldens
 from oem_submissions.portal.listing import likeness, natural_key_fields
 from oem_submissions.portal.packs import Pack, check_packs, load_pack
+from oem_submissions.portal.papers import require_whose
 from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.session import BrowserSession, form_values
 from oem_submissions.portal.site_proxy import SiteProxy
@@ -70,13 +71,14 @@ class BrowserPortal:
             session.close()
 
     def history_rules(self, claim_type: str) -> HistoryRules | None:
-        """What the pack says of the history of such claims; None when the portal has none."""
+        """What the pack says of where such claims are looked up; None when it says nothing."""
         form = self._pack.form(claim_type)
-        if form.history is None:
+        if form.history is None and form.confirmation.email is None:
             return None
         later = form.confirmation.later
         hours = later.deadline_hours if later else None
-        return HistoryRules(form.history.settle_minutes, hours, form.documents is not None)
+        settle = form.history.settle_minutes if form.history else None
+        return HistoryRules(settle, hours, form.history is not None and form.documents is not None)
 
     def listing_rules(self, claim_type: str) -> ListingRules | None:
         """What the pack says of the whole list of such claims; None when this version can't list them."""
@@ -154,8 +156,7 @@ class BrowserRuntime:
         """
         adapter = self._adapter_of(oem)
         pack = load_pack(self._selectors, oem, pack_version)
-        for claim_type in adapter.claim_types():
-            pack.form(claim_type)
+        require_whose(adapter, pack)
         if oem not in self._base_urls:
             raise ConfigurationError(
                 f"The address of {oem}'s portal is not set: set OEM_SUBMISSIONS_PORTAL_URL_{oem.upper()}."
@@ -169,5 +170,6 @@ class BrowserRuntime:
         """Every pack with its golden pages. Raises `ConfigurationError` at the first that is wrong."""
         packs = check_packs(self._selectors)
         for pack in packs:
+            require_whose(self._adapter_of(pack.oem), pack)
             check_goldens(pack, self._adapter_of(pack.oem), self.browser())
         return packs

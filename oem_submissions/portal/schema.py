@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import re2
 from pydantic import AfterValidator, Field, model_validator
 
+from oem_submissions import pdf
 from oem_submissions.domain.dispositions import Disposition
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal import aria
@@ -79,6 +81,11 @@ Zone = Annotated[str, AfterValidator(_check_zone)]
 AriaLines = Annotated[str, AfterValidator(_check_aria)]
 Template = Annotated[Words, AfterValidator(_check_template)]
 """Words with `{name}` where a value goes."""
+
+
+def names_in(templates: Iterable[str]) -> list[str]:
+    """What stands in their braces."""
+    return [name for template in templates for name in re.findall(r"\{([a-z_]+)\}", template)]
 
 
 class Critical(Element):
@@ -275,9 +282,41 @@ class Submit(Strict):
     dialog: Dialog | None = None
 
 
-class ReferenceRule(Element):
-    """Which number is the reference, and where it may stand: by two locators, or by one and the page's title."""
+class PaperRule(Strict):
+    """What the portal gives beside its pages, with the reference in it."""
 
+    holds: Annotated[tuple[Template, ...], Field(min_length=1)]
+    """What it says of its claim, with `{field}` as filled in, and `{dealer_code}`: all of it, as whole words.
+
+    The fields of the natural key must be among them. With the words beside a short value: "Line {line}".
+    """
+
+
+class Pdf(PaperRule):
+    """A PDF that the confirmation links: fetched once the page says yes, from the portal's own origin alone."""
+
+    link: Locator
+    """A link: what a button makes is not fetched."""
+    max_bytes: Annotated[int, Field(gt=0, le=pdf.MAX_BYTES)] = 5_000_000
+
+
+class Email(PaperRule):
+    """A message to the account's secret `mailbox` that comes once the claim is filed."""
+
+    sender: Words
+    """The whole address that it comes from."""
+    subject: Words
+    """Part of the subject."""
+
+
+class ReferenceRule(Strict):
+    """Which number is the reference, and where it stands: by two locators, or by one and the page's title.
+
+    Without a locator no page shows it, but a PDF, or an e-mail that comes later.
+    """
+
+    find: Locator | None = None
+    witness: Locator | None = None
     kind: Words
     """What the portal calls it."""
     pattern: ReferencePattern
@@ -285,10 +324,17 @@ class ReferenceRule(Element):
     """`adapter`: the adapter's own check-digit function decides."""
     title: ReferencePattern | None = None
     """Finds the same number in the title of the page, as the browser's tab shows it."""
+    pdf: Pdf | None = None
+    """The document in which it stands, in place of the page."""
 
     @model_validator(mode="after")
     def _twice(self) -> ReferenceRule:
-        if self.witness is not None:
+        if self.find is None:
+            if self.witness is not None or self.title is not None:
+                raise ValueError("a witness and a title stand beside find")
+        elif self.pdf is not None:
+            raise ValueError("the reference stands on the page or in the pdf: say find or pdf")
+        elif self.witness is not None:
             Critical(find=self.find, witness=self.witness)
         elif self.title is None:
             raise ValueError("the reference needs a witness: another locator, or the page's title")
@@ -321,6 +367,8 @@ class Later(Strict):
     says: tuple[Words, ...]
     """Texts of which one must be there."""
     deadline_hours: Annotated[int, Field(gt=0)]
+    email: Email | None = None
+    """The message that gives it; else the history does."""
 
 
 class Confirmation(Strict):
@@ -349,6 +397,22 @@ class Confirmation(Strict):
         if not self.history and self.json_reference is None and 200 in self.statuses and len(self.statuses) > 1:
             raise ValueError("a confirmation needs a second oracle: the history, json_reference or one exact status")
         return self
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Confirmation:
+        if self.reference.find is None and self.reference.pdf is None and self.email is None:
+            raise ValueError("the reference stands nowhere: say find and witness, pdf, or later.email")
+        return self
+
+    @property
+    def email(self) -> Email | None:
+        """The message that may give the reference later."""
+        return self.later.email if self.later else None
+
+    @property
+    def papers(self) -> tuple[PaperRule, ...]:
+        """Every document that may give the reference."""
+        return tuple(paper for paper in (self.reference.pdf, self.email) if paper is not None)
 
 
 class Submitted(Strict):
@@ -495,6 +559,10 @@ class Form(Strict):
             raise ValueError(f"confirmation.shows names {', '.join(sorted(unknown))}, which is no field")
         if self.confirmation.history and self.history is None:
             raise ValueError("confirmation.history needs a history section")
+        for paper in self.confirmation.papers:
+            public = {name for name, field in self.fields.items() if field.sensitivity == "public"} | {"dealer_code"}
+            if unknown := set(names_in(paper.holds)) - public:
+                raise ValueError(f"holds names {', '.join(sorted(unknown))}, which is no public field")
         if self.documents and self.confirmation.where != "page":
             raise ValueError("documents are asked for on the page itself: confirmation.where must be page")
         if self.history:

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -21,9 +22,9 @@ from oem_submissions.domain.evidence import FAILURE, PRE_SUBMIT, Artifact
 from oem_submissions.domain.failures import ConfigurationError, StepFailed
 from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.needles import Needles
-from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Refused, Unknown, Wire
+from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import forms, readback, worth
+from oem_submissions.portal import forms, papers, readback, worth
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.capture import CaptureFailed
@@ -31,6 +32,7 @@ from oem_submissions.portal.gate import SubmitGate
 from oem_submissions.portal.listing import list_account
 from oem_submissions.portal.locators import is_visible, look_up
 from oem_submissions.portal.lookup import ask_history
+from oem_submissions.portal.mailed import Mailed, ask_mailbox, photograph
 from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.probe import OnView, Prober
 from oem_submissions.portal.references import matches
@@ -230,11 +232,45 @@ class BrowserSession:
     # --- held claims ---
 
     @leaves_clean
-    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
-        """Find a claim in the portal's history. Raises `StepFailed`; the gate is closed all the while."""
+    def look_up(self, submission: Submission, control: Control | None = None, since: datetime | None = None) -> LookUp:
+        """Find a claim in the portal's history, and in the e-mails that came `since` its click.
+
+        Raises `StepFailed`; the gate is closed all the while.
+        """
+        form = self._pack.form(submission.claim.claim_type)
+        self._hide_values([submission, *([control.submission] if control else [])])
+        mailed = self._ask_mailbox(form, submission, since)
+        if form.history is None:
+            assert mailed is not None, "who asks has read the rules first"
+            return LookUp((), None, self._of_mail(form, submission, mailed), "", "", mailed.found, has_history=False)
         with self._reading(submission.claim_id) as walk:
-            self._hide_values([submission, *([control.submission] if control else [])])
-            return ask_history(walk, self._adapter, self._values, submission, control)
+            look = ask_history(walk, self._adapter, self._values, submission, control)
+        if mailed is None:
+            return look
+        return replace(look, artifacts=(*look.artifacts, *self._of_mail(form, submission, mailed)), mailed=mailed.found)
+
+    def _ask_mailbox(self, form: Form, submission: Submission, since: datetime | None) -> Mailed | None:
+        """None where no e-mail gives the number, or nobody knows of a click that it could have come after."""
+        rule = form.confirmation.email
+        if rule is None or since is None:
+            return None
+        wanted = papers.wanted(rule, form, self._values(form, submission), submission)
+        return ask_mailbox(self._account, form, self._adapter, wanted, since)
+
+    def _of_mail(self, form: Form, submission: Submission, mailed: Mailed) -> tuple[Artifact, ...]:
+        """The e-mail that gave the number: as it came, what it says, and a picture of that."""
+        rule, paper, reference = form.confirmation.email, mailed.paper, mailed.found
+        if rule is None or paper is None or not isinstance(reference, Reference):
+            return ()
+        wanted = papers.wanted(rule, form, self._values(form, submission), submission)
+        try:
+            shot = photograph(self._browser, paper, reference, self.scrubber)
+        except (CaptureFailed, PlaywrightError) as error:
+            what = f"the e-mail could not be photographed: {_first_line(error).rstrip('.')}"
+            raise StepFailed(
+                ReasonCode.POST_EVIDENCE_MISSING, f"Claim {submission.claim_id}: {what}.", LOOK_UP
+            ) from error
+        return (shot, papers.document(paper, wanted, self.scrubber), paper.raw)
 
     @leaves_clean
     def list_history(self, since: datetime) -> Listing:

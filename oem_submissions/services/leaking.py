@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from oem_submissions.domain.evidence import PERSONAL, PERSONAL_READBACK, READBACK, Artifact, BundleFacts
+from oem_submissions.domain.evidence import PERSONAL_READBACK, READBACK, Artifact, BundleFacts, is_personal
 from oem_submissions.domain.failures import SubmissionError
 from oem_submissions.domain.keys import sha256_hex
 from oem_submissions.domain.needles import Kind, Leak, Needles
@@ -28,7 +28,7 @@ class LeakGate:
 
     def leaks(self, artifact: Artifact, needles: Needles) -> list[Leak]:
         """What an artefact holds that it must not. What is kept apart as personal may hold personal values."""
-        looked_for = needles.only(Kind.SECRET) if artifact.name in PERSONAL else needles
+        looked_for = needles.only(Kind.SECRET) if is_personal(artifact.name) else needles
         return self.scan(artifact.name, artifact.data, looked_for)
 
     def check_bundle(self, facts: BundleFacts, bundle: bytes, needles: Needles) -> None:

@@ -1,4 +1,4 @@
-"""Held claims are looked up in the portal's history, read-only, under the account's lease. Nothing here files.
+"""Held claims are looked up in the portal's history and e-mails, read-only, under the lease. Nothing here files.
 
 What a look proves is in `domain.looking`; how a page is read is the portal's; a person's verdict is in `review`.
 """
@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from oem_submissions.domain.evidence import HISTORY, POST_CONFIRM, RECONCILED, REQUEST, Artifact, artifact_key
+from oem_submissions.domain.evidence import (
+    DOCUMENT,
+    HISTORY,
+    MAIL,
+    PERSONAL_MAIL,
+    POST_CONFIRM,
+    RECONCILED,
+    REQUEST,
+    Artifact,
+    artifact_key,
+    is_personal,
+)
 from oem_submissions.domain.failures import PayloadInvalid, StepFailed, SubmissionError
 from oem_submissions.domain.looking import (
     ACCOUNT_PAUSE,
@@ -34,6 +45,8 @@ from oem_submissions.services.breaking import refuse_account
 from oem_submissions.services.work import Work, looked_for, stored, submission_of, without_leaks
 
 _log = logging.getLogger(__name__)
+_FOUND_IN = {HISTORY: "in the portal's history", MAIL: "in an e-mail of the portal"}
+"""What a look photographs of where a claim was found."""
 _ENDS_ALL = frozenset({ReasonCode.PORTAL_UNAVAILABLE, ReasonCode.PORTAL_MAINTENANCE})
 
 
@@ -82,11 +95,12 @@ def _look(item: HeldClaim, work: Work, holding: Holding) -> Claim:
     claim, waits = item.claim, item.claim.state is State.AWAITING_REFERENCE
     rules = work.portal.history_rules(claim.claim_type)
     if rules is None:
-        text = "This portal has no history in which the system could look the claim up."
+        text = "This portal has no history, and sends no e-mail, in which the system could look the claim up."
         return _review(claim, ReasonCode.OUTCOME_UNKNOWN, text, (), holding)
-    settled = item.seconds >= rules.settle_minutes * 60 and not waits
+    settled = rules.settle_minutes is not None and item.seconds >= rules.settle_minutes * 60 and not waits
     wanted = submission_of(claim, work) if rules.sends_files else looked_for(claim, work)
-    look = work.session.look_up(wanted, _control(claim, rules, work) if settled else None)
+    control = _control(claim, rules, work) if settled else None
+    look = work.session.look_up(wanted, control, _first_click(claim, work.ledger))
     kept = _keep_pictures(look, item, work)
     said_duplicate = claim.reason is ReasonCode.DUPLICATE_AT_PORTAL
     conclusion = conclude(look, settled=settled, said_duplicate=said_duplicate)
@@ -103,8 +117,15 @@ def _look(item: HeldClaim, work: Work, holding: Holding) -> Claim:
             assert_never(conclusion)
 
 
+def _first_click(claim: Claim, ledger: Ledger) -> datetime:
+    """Of its life: an e-mail that answers an earlier one is seen, too. After a restore, when it came due."""
+    armed = (attempt.armed_at for attempt in ledger.attempts(claim.claim_id))
+    return min((at for at in armed if at is not None), default=claim.created_at)
+
+
 def _control(claim: Claim, rules: HistoryRules, work: Work) -> Control | None:
     """The newest filing of this account that had time to be listed. None when there is none that can be read."""
+    assert rules.settle_minutes is not None
     known = work.ledger.known_filing(claim, rules.settle_minutes * 60)
     if known is None or known.reference is None:
         return None
@@ -129,9 +150,12 @@ def _confirm(
     claim, attempt, ledger = item.claim, item.attempt, work.ledger
     if attempt is None:
         return _review(claim, ReasonCode.POST_EVIDENCE_MISSING, _forgotten(claim, reference, work), kept, holding)
-    history = next(artifact for artifact in look.artifacts if artifact.name == HISTORY)
-    how = {"found": "in the portal's history", "look": claim.looks, "url": look.url}
-    pieces = late_pieces(claim, attempt, history, reference, how, ledger)
+    by_name = {artifact.name: artifact for artifact in look.artifacts}
+    where = [what for name, what in _FOUND_IN.items() if name in by_name]
+    how = {"found": " and ".join(where), "look": claim.looks, "url": look.url}
+    documents = [by_name[name] for name in (DOCUMENT, PERSONAL_MAIL) if name in by_name]
+    shot = by_name.get(HISTORY) or by_name[MAIL]
+    pieces = late_pieces(claim, attempt, shot, reference, how, ledger, documents)
     late = _durable(pieces, item, work)
     facts = late_facts(claim, pieces, look.url, ledger)
     try:
@@ -194,20 +218,29 @@ def _is_of_account(failure: SubmissionError) -> bool:
 
 
 def late_pieces(
-    claim: Claim, attempt: Attempt, shot: Artifact | None, reference: Reference, how: Mapping[str, Any], ledger: Ledger
+    claim: Claim,
+    attempt: Attempt,
+    shot: Artifact | None,
+    reference: Reference,
+    how: Mapping[str, Any],
+    ledger: Ledger,
+    documents: Sequence[Artifact] = (),
 ) -> list[Artifact]:
-    """What a claim lacks that is confirmed long after its click; `shot`, if any, shows that the portal has it.
+    """What a claim lacks that is confirmed long after its click.
 
-    The picture stands in for the confirmation's, and the request is told from the ledger, only where there is none;
+    `shot`, if any, shows that the portal has it; `documents` give its reference. The picture stands in for the
+    confirmation's, and the request is told from the ledger, only where there is none;
     `reconciled.json` says what came late and how it was found.
     """
     have = {kept.name for kept in ledger.artifacts(claim.claim_id) if kept.attempt_id == attempt.attempt_id}
-    pieces = [replace(shot, name=HISTORY)] if shot else []
+    pieces = [*documents]
+    if shot and shot.name != MAIL:
+        pieces.append(replace(shot, name=HISTORY))
     if shot and POST_CONFIRM not in have:
         pieces.append(replace(shot, name=POST_CONFIRM))
     if REQUEST not in have:
         pieces.append(_json(REQUEST, _request_of(attempt, ledger)))
-    late = [piece.name for piece in pieces]
+    late = [piece.name for piece in pieces if not is_personal(piece.name)]
     pieces.append(_json(RECONCILED, {**how, "reference": reference.value, "late": late}))
     return pieces
 
@@ -232,7 +265,8 @@ def _json(name: str, document: Mapping[str, Any]) -> Artifact:
 def late_facts(claim: Claim, pieces: Sequence[Artifact], url: str, ledger: Ledger) -> dict[str, Any]:
     """What the attempt notes of it; the address of the page after the click only where none is known."""
     known = ledger.facts(claim.claim_id).get("answer_url")
-    return {"late": [piece.name for piece in pieces], "answer_url": known or url}
+    late = [piece.name for piece in pieces if not is_personal(piece.name)]
+    return {"late": late, "answer_url": known or url}
 
 
 def _keep_pictures(look: LookUp, item: HeldClaim, work: Work) -> list[KeptArtifact]:

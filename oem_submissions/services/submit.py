@@ -14,7 +14,7 @@ from typing import assert_never
 
 from oem_submissions.domain.breaker import Position
 from oem_submissions.domain.claims import ClaimModel
-from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact, shows, worth_before
+from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, Artifact, document_texts, shows, worth_before
 from oem_submissions.domain.failures import StateConflict, StepFailed, SubmissionError
 from oem_submissions.domain.outcomes import Answer, Filed, Outcome, Pending, Refused, Unknown
 from oem_submissions.domain.reasons import REASONS, FailureClass, ReasonCode
@@ -245,8 +245,8 @@ def _with_worth(answer: Answer, form: Prepared) -> Answer:
     reference = answer.outcome.reference
     if same:
         lacks = "the picture after the click is the one before it."
-    elif not shows(answer.text, reference.value):
-        lacks = "the text of the page after the click does not hold it."
+    elif not any(shows(text, reference.value) for text in (answer.text, *document_texts(answer.artifacts))):
+        lacks = "neither the text of the page after the click nor a document of the portal's holds it."
     else:
         return answer
     text = f"The portal gave {reference.kind} {reference.value}, but {lacks}"

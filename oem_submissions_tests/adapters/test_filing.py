@@ -12,7 +12,8 @@ from PIL import Image
 
 from oem_submissions.domain.claims import ClaimModel
 from oem_submissions.domain.evidence import (
-    PERSONAL,
+    PERSONAL_PAGE,
+    PERSONAL_READBACK,
     POST_CONFIRM,
     POST_CONFIRM_ARIA,
     POST_CONFIRM_MHTML,
@@ -65,7 +66,7 @@ def test_aurora_files_a_warranty_claim_with_evidence(chromium: BrowserRuntime, s
     assert (answer.wire.body_bytes or 0) > sum(map(len, FILES.values()))
     artifacts = {artifact.name: artifact for artifact in (*ready.artifacts, *answer.artifacts)}
     captured = {PRE_SUBMIT, READBACK, POST_CONFIRM, REQUEST, POST_CONFIRM_MHTML, POST_CONFIRM_ARIA}
-    assert set(artifacts) == captured | PERSONAL
+    assert set(artifacts) == captured | {PERSONAL_PAGE, PERSONAL_READBACK}
     for name in (PRE_SUBMIT, POST_CONFIRM):
         assert Image.open(io.BytesIO(artifacts[name].data)).size[0] == 1280
     assert "RO-1" in ready.text

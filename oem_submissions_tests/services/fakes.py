@@ -173,7 +173,7 @@ class FakeSession:
         rows = tuple(self.portal.rows(self.portal))
         return Listing("aurora", rows, ("warranty",), since, 1 + len(rows) // 10, self.portal.complete)
 
-    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+    def look_up(self, submission: Submission, control: Control | None = None, since: datetime | None = None) -> LookUp:
         self.portal.looked_up.append(submission.natural_key)
         if self.portal.history_failures:
             raise self.portal.history_failures.pop(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from oem_submissions.domain.evidence import CONTROL, HISTORY, POST_CONFIRM, PRE_SUBMIT, READBACK, REQUEST, FieldReadback
@@ -204,7 +205,7 @@ class WorkersSession:
             return lost
         return Filed(Reference(filing.number, "claim number", filing.number, (0, len(filing.number))))
 
-    def look_up(self, submission: Submission, control: Control | None = None) -> LookUp:
+    def look_up(self, submission: Submission, control: Control | None = None, since: datetime | None = None) -> LookUp:
         self.pause("look the claim up")
         self._reach("look up")
         hits = self.truth.lists(submission)
