@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.schema import Login
+from oem_submissions.ports import KeptSession
 from oem_submissions.simulator.server import Simulator
 from oem_submissions_tests.portal.parts import session, with_pack
 
 PASSWORD = "  password: {label: Password}\n"
-NEXT = "  next: {click: {role: button, name: Next}}\n"
+NEXT = "  next: {click: {role: button, name: Next}}\n  reuse: {minutes: 60, path: /aurora/home}\n"
 LONG_AGO = datetime(2026, 11, 1, tzinfo=UTC)
 USER = "<label>User ID <input name=userid></label>"
 SECOND = "<label>Password <input name=password type=password></label><button>Sign in</button>"
@@ -44,6 +46,21 @@ def selectors(tmp_path: Path) -> Path:
     return with_pack(tmp_path, "aurora", PASSWORD, NEXT + PASSWORD)
 
 
+@dataclass
+class Shelf:
+    """Keeps a session in the test."""
+
+    kept: KeptSession | None = None
+
+    def take(self) -> KeptSession | None:
+        taken, self.kept = self.kept, None
+        return taken
+
+    def keep(self, session: KeptSession, good_seconds: float) -> bool:
+        self.kept = session
+        return good_seconds == 3600
+
+
 def log_ins(simulator: Simulator) -> int:
     return len(simulator.client.requests("/aurora/login"))
 
@@ -68,6 +85,17 @@ def test_a_name_that_the_portal_does_not_know_is_refused_before_the_password_is_
                 opened.list_history(LONG_AGO)
     assert (refused.value.reason, refused.value.step) == (ReasonCode.LOGIN_FAILED, "log in")
     assert (log_ins(portal), len(portal.client.requests("/aurora/who"))) == (0, 1)
+
+
+def test_where_the_entrance_shows_everybody_the_log_in_a_kept_session_is_known_by_another_page(
+    chromium: BrowserRuntime, portal: Simulator, selectors: Path
+) -> None:
+    shelf = Shelf()
+    for _ in range(2):
+        with session(chromium, portal, "aurora", selectors=selectors, shelf=shelf) as opened:
+            opened.list_history(LONG_AGO)
+        assert shelf.kept is not None
+    assert (log_ins(portal), len(portal.client.requests("/aurora/"))) == (1, 1)
 
 
 def test_a_session_that_ended_is_known_by_the_first_of_the_two_pages(

@@ -166,7 +166,9 @@ def test_whatever_puts_a_kept_session_in_doubt_costs_one_log_in_and_nothing_else
     assert (runs.read(), runs.log_ins()) == (None, number)
 
 
-def test_its_time_counts_from_the_log_in_and_not_from_the_last_reuse(runs: Runs, ledger: Ledger) -> None:
+def test_its_time_counts_from_the_log_in_and_not_from_the_last_reuse_and_then_it_is_pruned(
+    runs: Runs, ledger: Ledger
+) -> None:
     runs.go_live().read()
     runs.change("signed_in_at = signed_in_at - interval '50 minutes', expires_at = expires_at - interval '50 minutes'")
     runs.read()
@@ -174,6 +176,9 @@ def test_its_time_counts_from_the_log_in_and_not_from_the_last_reuse(runs: Runs,
     assert runs.log_ins() == 1
     assert round((kept.kept_at - kept.signed_in_at).total_seconds() / 60) == 50
     assert round((kept.expires_at - kept.signed_in_at).total_seconds() / 60) == 60
+    assert ledger.prune_logs(180) == 0
+    runs.change("expires_at = clock_timestamp()")
+    assert (ledger.kept_sessions(), ledger.prune_logs(180)) == ([], 1)
 
 
 class Killed(BaseException):
@@ -185,12 +190,15 @@ def killed_after(_: object) -> None:
 
 
 def test_a_run_in_which_anything_went_wrong_keeps_no_session(runs: Runs, ledger: Ledger, simulator: Simulator) -> None:
-    with pytest.raises(Killed), runs.go_live().session() as opened:
+    runs.go_live().read()
+    assert len(ledger.kept_sessions()) == 1
+    with pytest.raises(Killed), runs.session() as opened:
         killed_after(opened.list_history(LONG_AGO))
     assert ledger.kept_sessions() == []
-    simulator.client.set_fault(OEM, "history_error", times=1)
+    simulator.client.set_fault(OEM, "history_error")
     assert runs.read() is not None
     assert ledger.kept_sessions() == []
+    simulator.client.clear_faults()
     simulator.client.set_fault(OEM, "reset_after_filing", times=1)
     with runs.session() as opened:
         assert isinstance(file_claim(opened, warranty("RO-1")).outcome, Unknown)
@@ -262,10 +270,3 @@ def test_a_session_fits_one_pack_adapter_portal_and_log_in(runs: Runs) -> None:
         ),
     ]
     assert len({fits(pack, "adapter", account, "https://a.example"), *others}) == 1 + len(others)
-
-
-def test_expired_sessions_are_deleted_with_the_old_lines_of_the_logs(runs: Runs, ledger: Ledger) -> None:
-    runs.go_live().read()
-    assert ledger.prune_logs(180) == 0
-    runs.change("expires_at = clock_timestamp()")
-    assert (ledger.kept_sessions(), ledger.prune_logs(180)) == ([], 1)
