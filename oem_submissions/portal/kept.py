@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, cast
 
 from playwright.sync_api import Error as PlaywrightError
@@ -16,7 +17,7 @@ from playwright.sync_api import StorageState
 
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.keys import canonical_json, sha256_hex
-from oem_submissions.domain.needles import looks_like_token
+from oem_submissions.domain.needles import Kind, Needles, looks_like_token
 from oem_submissions.portal.packs import Pack
 from oem_submissions.portal.scrubbing import Scrubber
 from oem_submissions.portal.steps import Walk, learn_cookies
@@ -25,8 +26,8 @@ from oem_submissions.ports import Account
 log = logging.getLogger(__name__)
 _MOST_BYTES = 500_000
 """Of cookies and local storage: a portal that stores more is logged in to every time."""
-_TOKENS = 16
-"""So many tokens of the local storage are learnt at most: half of what a scrubber remembers."""
+_NEEDLES = 64
+"""So many tokens of the local storage are looked at, and so many pieces of them hidden, at the most."""
 _RUN = re.compile(r"[A-Za-z0-9_.~+/=-]{16,4096}")
 
 
@@ -68,8 +69,8 @@ def read_back(data: bytes, fitting: str) -> StorageState | None:
 
 def learn(scrubber: Scrubber, state: StorageState) -> None:
     """What of it must not be told, before a page of it is opened."""
-    for name, token in list(_tokens(state))[:_TOKENS]:
-        scrubber.learn(f"{name} in the local storage", [token])
+    named = (("a token in the local storage", token) for token in islice(_tokens(state), _NEEDLES))
+    scrubber.know(Needles(Needles.of(Kind.SECRET, named).all[:_NEEDLES]))
     learn_cookies(scrubber, cast(list[dict[str, Any]], state.get("cookies", [])))
 
 
@@ -83,10 +84,10 @@ def learn_storage(walk: Walk) -> bool:
     return True
 
 
-def _tokens(state: StorageState) -> Iterator[tuple[str, str]]:
-    """A value may be a token, or JSON that holds some."""
+def _tokens(state: StorageState) -> Iterator[str]:
+    """A value may be a token, or JSON that holds some. Of a JWT (RFC 7519) the signature: the rest opens nothing."""
     for origin in state.get("origins", []):
         for item in origin["localStorage"]:
             for token in _RUN.findall(item["value"]):
                 if looks_like_token(token):
-                    yield item["name"], token
+                    yield token.rpartition(".")[2] if token.startswith("ey") and token.count(".") == 2 else token

@@ -80,7 +80,7 @@ class BrowserSession:
         """References that earlier claims of this session got."""
         self._locked_out: StepFailed | None = None
         self._shelf = shelf if pack.login.reuse else None
-        self._fits = kept.fits(pack, adapter.digest, account, base_url)
+        self._fits = kept.fits(pack, adapter.digest, account, base_url) if self._shelf else ""
         self._to_take = True
         """Whether a kept session was not looked for yet: it is, once."""
         self._in_order = True
@@ -436,9 +436,11 @@ class BrowserSession:
         """
         self._in_order = self._in_order and in_order
         with clean_logs(self.scrubber):
-            if not self._keep():
-                self._sign_out()
-            self._drop()
+            try:
+                if not self._keep():
+                    self._sign_out()
+            finally:
+                self._drop()
 
     def _sign_out(self) -> None:
         walk = self._walk
