@@ -220,6 +220,30 @@ class Prepared:
     """Name and version."""
     viewport: tuple[int, int]
     warnings: tuple[str, ...] = ()
+    reused: str = ""
+    """When the session was signed in, if not in this run; else empty."""
+
+
+@dataclass(frozen=True)
+class KeptSession:
+    """A signed-in session between two runs of its account."""
+
+    state: bytes = field(repr=False)
+    """As the portal package wrote it down. A secret."""
+    seconds: float
+    """Since its log-in."""
+
+
+class SessionShelf(Protocol):
+    """Where one account's signed-in session waits for the account's next run: one at the most. Its holder is alone."""
+
+    def take(self) -> KeptSession | None:
+        """What an earlier run kept, if it is still good. From now on it is not there any more, whatever happens."""
+        ...
+
+    def keep(self, session: KeptSession, good_seconds: float) -> bool:
+        """Keep it until so long after its log-in, and no other; whether it is kept. Trouble is only logged."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -314,8 +338,12 @@ class Portal(Protocol):
     oem: str
     pins: Pins
 
-    def session(self, account: Account) -> AbstractContextManager[PortalSession]:
-        """A session that logs in when it is first used, and leaves nothing behind."""
+    def session(self, account: Account, shelf: SessionShelf | None = None) -> AbstractContextManager[PortalSession]:
+        """A session that logs in when it is first used, and leaves nothing behind.
+
+        With a shelf, and where the pack allows it, it goes on in the session that is kept there, and at the end, if
+        nothing went wrong, it is kept there again.
+        """
         ...
 
     def history_rules(self, claim_type: str) -> HistoryRules | None:
@@ -461,6 +489,16 @@ class Vault(Protocol):
     def box(self, name: str, key: WrappedKey) -> Box:
         """The box that was made for it."""
         ...
+
+
+@dataclass(frozen=True)
+class SealedSession:
+    """What the ledger has of a kept session."""
+
+    key: WrappedKey
+    sealed: bytes = field(repr=False)
+    seconds: float
+    """Since its log-in."""
 
 
 class SigningUnavailable(Exception):
@@ -675,6 +713,10 @@ class Ledger(Protocol):
     def forget_beats(self, run_id: str) -> None: ...
     def has_beaten(self, run_id: str) -> bool: ...
     def silent_runs(self, seconds: float) -> list[tuple[str, str]]: ...
+
+    # signed-in sessions
+    def take_session(self, lease: Lease) -> SealedSession | None: ...
+    def keep_session(self, lease: Lease, session: SealedSession, good_seconds: float) -> bool: ...
 
     # attempts
     def start_attempt(self, claim: Claim, lease: Lease, pins: Pins) -> tuple[Claim, Attempt]: ...

@@ -92,6 +92,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         crm=crm,
         evidence=part("evidence", lambda: evidence_store(settings, ledger)),
         secrets=secrets,
+        vault=part("vault", lambda: vault(settings)),
         adapters=adapters,
         portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id, secrets)),
         bundle=part("bundle", lambda: build_bundle),

@@ -34,6 +34,7 @@ from oem_submissions.cli.new_oem import new_oem
 from oem_submissions.cli.probe import probe
 from oem_submissions.cli.release import closed_sentence, release
 from oem_submissions.cli.restored import restored
+from oem_submissions.cli.sessions import sessions
 from oem_submissions.domain.dispositions import Standing
 from oem_submissions.domain.evidence import bundle_key
 from oem_submissions.domain.failures import StateConflict
@@ -73,6 +74,7 @@ app.add_typer(dealers, name="dealers")
 app.command("new-oem")(new_oem)
 app.add_typer(release, name="release")
 app.add_typer(restored, name="restored")
+app.add_typer(sessions, name="sessions")
 app.add_typer(evidence, name="evidence")
 app.command()(probe)
 app.command()(desk_log)

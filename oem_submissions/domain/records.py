@@ -342,6 +342,19 @@ class Alert:
 
 
 @dataclass(frozen=True)
+class ShelvedSession:
+    """A signed-in session that waits for its account's next run, as people may see it."""
+
+    oem: str
+    dealer: str
+    signed_in_at: datetime
+    kept_at: datetime
+    expires_at: datetime
+    run_id: str
+    """Who kept it."""
+
+
+@dataclass(frozen=True)
 class LostLease:
     """A lease that ran out and was taken over: its worker is lost. An entry of the lease log."""
 

@@ -32,6 +32,7 @@ from oem_submissions.ledger.tables import (
     attempts,
     claims,
     history_reads,
+    kept_sessions,
     leases,
     releases,
     runs,
@@ -58,6 +59,8 @@ class PruningBook:
     def prune_logs(self, days: int, limit: int = 5000) -> int:
         """Delete lines older than that, at most `limit` of each log, the oldest first; how many went.
 
+        And kept sessions as soon as they have expired.
+
         The database itself refuses to let go of anything that is not 30 days old.
         """
         long_ago = func.clock_timestamp() - timedelta(days=days)
@@ -69,6 +72,9 @@ class PruningBook:
         mine = (newer.c.oem == leases.c.oem, newer.c.dealer == leases.c.dealer)
         newest = ~exists().where(*mine, newer.c.fencing_token > leases.c.fencing_token)
         gone += self._prune(leases, leases.c.released_at, long_ago, limit, newest)
+        with self._engine.begin() as connection:
+            expired = delete(kept_sessions).where(kept_sessions.c.expires_at <= func.clock_timestamp())
+            gone += connection.execute(expired).rowcount
         return gone + self._prune(worker_beats, worker_beats.c.at, long_ago, limit, false())
 
     def _prune(

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Identity, func, insert, literal, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Identity, delete, func, insert, literal, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from oem_submissions.domain.records import Restore
@@ -17,7 +17,7 @@ from oem_submissions.domain.states import FILED, State
 from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.moves import compare_and_set, database_now
 from oem_submissions.ledger.reading import claim_of
-from oem_submissions.ledger.tables import claims, fencing_tokens, metadata, restores
+from oem_submissions.ledger.tables import claims, fencing_tokens, kept_sessions, metadata, restores
 
 _SURE = sorted(FILED | {State.REJECTED, State.WITHDRAWN})
 """In these states nothing files a claim any more, whatever was forgotten."""
@@ -50,6 +50,7 @@ class RestoreBook:
                 compare_and_set(connection, claim, values, now)
                 details = {"restored_to": since.isoformat(), "why": why}
                 append_event(connection, claim.claim_id, now, by, "doubted", None, None, details)
+            connection.execute(delete(kept_sessions))  # used since, or ended: nobody knows
             return len(doubted)
 
     def restore_is_over(self, restore: Restore, by: str, why: str) -> None:

@@ -64,6 +64,7 @@ from oem_submissions.ledger.reading import LedgerReader, attempt_of, claim_of
 from oem_submissions.ledger.releases import ReleaseBook
 from oem_submissions.ledger.restores import RestoreBook, doubt_of_new
 from oem_submissions.ledger.scheduler import SchedulerBook
+from oem_submissions.ledger.sessions import SessionBook
 from oem_submissions.ledger.tables import (
     attempts,
     claim_terms,
@@ -106,6 +107,7 @@ class Ledger(
     HistoryBook,
     PruningBook,
     RestoreBook,
+    SessionBook,
     ReleaseBook,
     ProbeBook,
     EvidenceLogBook,

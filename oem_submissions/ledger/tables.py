@@ -614,6 +614,23 @@ claim_keys = Table(
 )
 """The data key of each claim's personal data, encrypted under a master key."""
 
+kept_sessions = Table(
+    "kept_sessions",
+    metadata,
+    # One of an account at the most, and only while no run has it.
+    Column("oem", Text, primary_key=True),
+    Column("dealer", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("wrapped_by", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("signed_in_at", _Moment, nullable=False),
+    Column("kept_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    # Who kept it.
+    Column("run_id", Text, nullable=False),
+)
+"""Signed-in sessions at portals, each encrypted under a key of its own, and that one under a master key."""
+
 legal_holds = Table(
     "legal_holds",
     metadata,

@@ -28,7 +28,7 @@ from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.session import BrowserSession, form_values
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.steps import Limits
-from oem_submissions.ports import Account, Submission
+from oem_submissions.ports import Account, SessionShelf, Submission
 
 log = logging.getLogger(__name__)
 _checked: set[tuple[str, str]] = set()
@@ -51,8 +51,8 @@ class BrowserPortal:
         self._limits, self._extra, self._site_proxy = limits, extra, site_proxy
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[BrowserSession]:
-        """A session that logs in when it is first used, and leaves nothing behind.
+    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[BrowserSession]:
+        """A session that logs in when it is first used, and leaves nothing behind but what it keeps on the shelf.
 
         Raises `ConfigurationError` when the pack's golden pages don't come out as they should.
         """
@@ -63,12 +63,14 @@ class BrowserPortal:
             _checked.add(checked)
         session = BrowserSession(
             browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy,
-            self._on_page, self._readback_key,
+            self._on_page, self._readback_key, shelf,
         )  # fmt: skip
+        in_order = False
         try:
             yield session
+            in_order = True
         finally:
-            session.close()
+            session.close(in_order)
 
     def history_rules(self, claim_type: str) -> HistoryRules | None:
         """What the pack says of where such claims are looked up; None when it says nothing."""

@@ -620,6 +620,18 @@ class Elsewhere(Strict):
     go_on: Locator
 
 
+class Reuse(Strict):
+    """A signed-in session is kept, encrypted, for the account's next run, which then need not log in.
+
+    Cookies and local storage are kept; what a page has in its session storage is not.
+    """
+
+    minutes: Annotated[int, Field(gt=0, le=1440)]
+    """From the log-in on, however often it is reused: no more than the portal lets a session live."""
+    path: str | None = None
+    """A page that shows `signed_in`, below the base URL, where `login.path` shows everybody the log-in."""
+
+
 class Login(Strict):
     """From the portal's entry to being signed in."""
 
@@ -628,6 +640,8 @@ class Login(Strict):
     path: str
     """Where the portal is entered, below its base URL."""
     user: Locator | None = None
+    next: Click | None = None
+    """The way from the user's name to the password, where that is asked for on a second page."""
     password: Locator | None = None
     go: Locator | None = None
     refused: tuple[Words, ...] = ()
@@ -640,11 +654,15 @@ class Login(Strict):
     elsewhere: Elsewhere | None = None
     signed_in: Locator
     sign_out: Locator | None = None
+    reuse: Reuse | None = None
+    """None: every run logs in."""
 
     @model_validator(mode="after")
     def _complete(self) -> Login:
         if self.method == "form" and None in (self.user, self.password, self.go):
             raise ValueError("a form log-in needs user, password and go")
+        if self.method == "basic" and (self.next or self.reuse):
+            raise ValueError("a basic log-in has no pages and no session: leave out next and reuse")
         return self
 
 

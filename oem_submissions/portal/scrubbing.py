@@ -51,6 +51,11 @@ class Scrubber:
     def _secrets(self) -> Needles:
         return self._account | self._of_claim | Needles(tuple(self._learnt.values()))
 
+    def know(self, secrets: Needles) -> None:
+        """Secrets like the account's own: for as long as the session."""
+        self._account |= secrets
+        self._searches.pop(Kind.SECRET, None)
+
     def learn(self, name: str, values: Iterable[str]) -> None:
         """Secrets that came up: codes that were given, what the portal handed out. Never what the claim says aloud."""
         new = Needles.of(Kind.SECRET, ((name, value) for value in values)).beside(self._public)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, HttpCredentials
+from playwright.sync_api import Browser, HttpCredentials, StorageState
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.contracts import ProbeFailure, ProbeReport
@@ -24,7 +25,7 @@ from oem_submissions.domain.listing import Listing
 from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, LookUp, Outcome, Pending, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal import forms, papers, readback, worth
+from oem_submissions.portal import forms, kept, papers, readback, worth
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.answer import Asker, Ready
 from oem_submissions.portal.capture import CaptureFailed
@@ -38,13 +39,13 @@ from oem_submissions.portal.probe import OnView, Prober
 from oem_submissions.portal.references import matches
 from oem_submissions.portal.schema import Form
 from oem_submissions.portal.scrubbing import Scrubber, clean_logs, leaves_clean, scrubbed
-from oem_submissions.portal.signin import sign_in
+from oem_submissions.portal.signin import find_signed_in, sign_in
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.standing import Character
 from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
-from oem_submissions.ports import Account, Control, Prepared, Submission
+from oem_submissions.ports import Account, Control, KeptSession, Prepared, SessionShelf, Submission
 
 log = logging.getLogger(__name__)
 VIEWPORT = (1280, 1000)
@@ -58,10 +59,12 @@ class BrowserSession:
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
         on_page: Callable[[OnView], None] | None = None, readback_key: bytes | None = None,
+        shelf: SessionShelf | None = None,
     ) -> None:  # fmt: skip
         """`on_page` is called with every page of a form that a probe sees.
 
-        `readback_key` makes equal personal values of two claims provably equal; None: nobody can compare them.
+        `readback_key` makes equal personal values of two claims provably equal; None: nobody can compare them. Without
+        a `shelf`, or where the pack has no `login.reuse`, the session logs in for itself, and is kept for nobody.
         """
         self.scrubber = Scrubber(account.needles)
         self._readback_key = readback_key or secrets.token_bytes(32)
@@ -78,6 +81,15 @@ class BrowserSession:
         self._given: set[str] = set()
         """References that earlier claims of this session got."""
         self._locked_out: StepFailed | None = None
+        self._shelf = shelf if pack.login.reuse else None
+        self._fits = kept.fits(pack, adapter.digest, account, base_url) if self._shelf else ""
+        self._to_take = True
+        """Whether a kept session was not looked for yet: it is, once."""
+        self._in_order = True
+        """Whether nothing went wrong yet: else the session is not kept."""
+        self._signed_in_at = 0.0
+        """By the monotonic clock."""
+        self._reused = ""
 
     @property
     def needles(self) -> Needles:
@@ -102,21 +114,17 @@ class BrowserSession:
             explained = StepFailed(failure.reason, failure.text, failure.step or walk.step, artifacts)
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
                 self._locked_out = explained
-            self._drop()
+            self._spoil()
             raise explained from failure
         except BaseException:
-            self._drop()
+            self._spoil()
             raise
 
     def _prepare(self, walk: Walk, submission: Submission) -> Prepared:
         form = self._pack.form(submission.claim.claim_type)
         values = self._values(form, submission)
         self._hide_values([submission])
-        if not walk.step:
-            walk.begin("log in")
-            sign_in(walk, self._base_url, self._account)
-            self._check_tunnel()
-            walk.learn_cookies()
+        self._sign_in(walk)
         self._gate.close()
         frame = forms.open_form(walk, form)
         filled = forms.fill_form(walk, form, frame, submission, values)
@@ -149,6 +157,7 @@ class BrowserSession:
             browser=f"Chromium {self._browser.version}",
             viewport=VIEWPORT,
             warnings=tuple(filled.warnings),
+            reused=self._reused,
         )
 
     def _check_tunnel(self) -> None:
@@ -223,7 +232,7 @@ class BrowserSession:
             case Refused() | Pending():
                 pass
             case Unknown():
-                self._drop()
+                self._spoil()
                 return
         for page in self._walk.context.pages:
             if page is not self._walk.page:
@@ -316,44 +325,101 @@ class BrowserSession:
         self._gate.close()
         try:
             with walk.explained():
-                if not walk.step:
-                    walk.begin("log in")
-                    sign_in(walk, self._base_url, self._account)
+                self._sign_in(walk)
                 walk.learn_cookies()
                 yield walk
         except StepFailed as failure:
             walk.learn_cookies()
             if failure.reason in (ReasonCode.LOGIN_FAILED, ReasonCode.MFA_REQUIRED):
                 self._locked_out = failure
-            self._drop()
+            self._spoil()
             raise
         except BaseException:
-            self._drop()
+            self._spoil()
             raise
+
+    # --- log-in, or none ---
+
+    def _sign_in(self, walk: Walk) -> None:
+        """Unless the context is signed in, by us or by an earlier run."""
+        if walk.step:
+            return
+        walk.begin("log in")
+        self._signed_in_at, self._reused = time.monotonic(), ""
+        sign_in(walk, self._base_url, self._account)
+        self._check_tunnel()
+        walk.learn_cookies()
+        if self._shelf is not None and not kept.learn_storage(walk):
+            self._in_order = False  # what is kept, evidence must not hold
+
+    def _resume(self, claim_id: str) -> None:
+        """Go on in the session that an earlier run has kept, if the portal still knows it; else there is no context.
+
+        Nothing is filled in here: a session that is over costs no log-in, and is no trouble of this run.
+        """
+        self._to_take = False
+        session = self._shelf.take() if self._shelf is not None else None
+        if session is None or (state := kept.read_back(session.state, self._fits)) is None:
+            return
+        kept.learn(self.scrubber, state)
+        self._signed_in_at = time.monotonic() - session.seconds
+        self._reused = f"signed in {session.seconds / 60:.0f} minutes before, session reused"
+        resumed = False
+        try:
+            walk = self._walk = self._new_walk(claim_id, state)
+            walk.begin("log in", self._reused)
+            with walk.explained():
+                find_signed_in(walk, self._base_url)
+                walk.check_dialogs()
+            self._check_tunnel()
+            walk.learn_cookies()
+            resumed = True
+        except (StepFailed, PlaywrightError) as error:
+            said = walk.said(error) if isinstance(error, StepFailed) else _first_line(error)
+            log.info("The session is not reused, but signed in anew: %s", said, extra=dict(self._extra))
+        finally:
+            if not resumed:
+                self._drop()
+
+    def _keep(self) -> bool:
+        """Keep the session for the account's next run, if nothing went wrong in this one; whether it is kept."""
+        walk, reuse = self._walk, self._pack.login.reuse
+        if walk is None or not walk.step or not self._in_order or self._shelf is None or reuse is None:
+            return False
+        state = kept.write_down(walk, self._fits)
+        if state is None:
+            return False
+        return self._shelf.keep(KeptSession(state, time.monotonic() - self._signed_in_at), reuse.minutes * 60.0)
 
     # --- contexts ---
 
     def _walk_of(self, claim_id: str) -> Walk:
+        if self._walk is None and self._to_take:
+            self._resume(claim_id)
         if self._walk is None:
-            tunnel = self._tunnel_of_context()
-            context = self._browser.new_context(
-                proxy={"server": tunnel.url},
-                viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
-                locale="en-US",
-                timezone_id=self._adapter.cadence.timezone,
-                reduced_motion="reduce",
-                service_workers="block",
-                accept_downloads=False,
-                http_credentials=self._basic_credentials(),
-            )
-            self._gate.install(context, tunnel)
-            self._gate.close()
-            self._walk = Walk(
-                context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
-                self.scrubber, dialogs=Dialogs(),
-            )  # fmt: skip
+            self._walk = self._new_walk(claim_id)
         self._walk.claim_id = claim_id
         return self._walk
+
+    def _new_walk(self, claim_id: str, state: StorageState | None = None) -> Walk:
+        tunnel = self._tunnel_of_context()
+        context = self._browser.new_context(
+            proxy={"server": tunnel.url},
+            viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
+            locale="en-US",
+            timezone_id=self._adapter.cadence.timezone,
+            reduced_motion="reduce",
+            service_workers="block",
+            accept_downloads=False,
+            http_credentials=self._basic_credentials(),
+            storage_state=state,
+        )
+        self._gate.install(context, tunnel)
+        self._gate.close()
+        return Walk(
+            context, context.new_page(), self._pack, self._account.dealer, self._limits, self._extra,
+            self.scrubber, claim_id=claim_id, dialogs=Dialogs(),
+        )  # fmt: skip
 
     def _tunnel_of_context(self) -> SingleShotTunnel:
         if self._tunnel is None:
@@ -385,8 +451,13 @@ class BrowserSession:
         finally:
             walk.watch.rest()
 
+    def _spoil(self) -> None:
+        """Something went wrong: the next claim logs in afresh, and no session of this run is kept."""
+        self._in_order = False
+        self._drop()
+
     def _drop(self) -> None:
-        """Throw the context away: the next claim logs in afresh."""
+        """Throw the context away."""
         walk, self._walk, self._ready = self._walk, None, None
         tunnel, self._tunnel = self._tunnel, None
         if walk is not None:
@@ -394,12 +465,20 @@ class BrowserSession:
         if tunnel is not None:
             tunnel.close()
 
-    def close(self) -> None:
-        """Sign out where the pack says how, and leave nothing behind."""
-        with clean_logs(self.scrubber):
-            self._close()
+    def close(self, in_order: bool = False) -> None:
+        """Keep the session for the next run, or sign out where the pack says how; leave nothing else behind.
 
-    def _close(self) -> None:
+        `in_order`: who used the session has ended without an error.
+        """
+        self._in_order = self._in_order and in_order
+        with clean_logs(self.scrubber):
+            try:
+                if not self._keep():
+                    self._sign_out()
+            finally:
+                self._drop()
+
+    def _sign_out(self) -> None:
         walk = self._walk
         if walk is not None and walk.step and self._pack.login.sign_out is not None:
             try:
@@ -412,7 +491,6 @@ class BrowserSession:
                 log.info("Signing out of %s failed: %s", self._pack.oem, _first_line(error))
             finally:
                 walk.watch.rest()
-        self._drop()
 
 
 def form_values(adapter: PortalAdapter, pack: Pack, form: Form, submission: Submission) -> dict[str, str]:

@@ -15,7 +15,7 @@ import re2
 
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import visible_text
-from oem_submissions.portal.locators import is_visible, look_up
+from oem_submissions.portal.locators import Locator, is_visible, look_up
 from oem_submissions.portal.mailbox import Mail, Mailbox, MailUnavailable, opened
 from oem_submissions.portal.schema import MailedCode, Totp
 from oem_submissions.portal.steps import Walk
@@ -23,6 +23,8 @@ from oem_submissions.ports import Account
 
 _MAIL_MS = 1000
 """Between two looks into the mailbox."""
+_BLINK = 1.0
+"""Seconds that a log-in form stands there before it counts: a script may take it away for who is signed in."""
 
 
 def sign_in(walk: Walk, base_url: str, account: Account) -> None:
@@ -36,9 +38,33 @@ def sign_in(walk: Walk, base_url: str, account: Account) -> None:
         _until_signed_in(walk, account, mail)
 
 
+def find_signed_in(walk: Walk, base_url: str) -> None:
+    """Enter the portal, which should take us for signed in. Nothing is filled in, so nothing can be refused.
+
+    Raises `StepFailed` when it does not.
+    """
+    login, frame = walk.pack.login, walk.page.main_frame
+    path = (login.reuse.path if login.reuse else None) or login.path
+    walk.page.goto(_at(base_url, path), wait_until="domcontentloaded")
+    forms = [one for one in (login.user, login.password) if one]
+    deadline = time.monotonic() + walk.limits.action_seconds
+    while time.monotonic() < deadline:
+        walk.pause()
+        if is_visible(frame, login.signed_in):
+            return
+        if is_visible(frame, *forms):
+            deadline, forms = min(deadline, time.monotonic() + _BLINK), []
+        walk.check_state(still_waiting=True)
+    raise walk.failed(ReasonCode.SESSION_EXPIRED, "the portal does not know the kept session any more")
+
+
+def _at(base_url: str, path: str) -> str:
+    return f"{base_url.rstrip('/')}{path}"
+
+
 def _enter(walk: Walk, base_url: str, account: Account) -> None:
     login = walk.pack.login
-    answer = walk.page.goto(f"{base_url.rstrip('/')}{login.path}", wait_until="domcontentloaded")
+    answer = walk.page.goto(_at(base_url, login.path), wait_until="domcontentloaded")
     if login.method == "basic" and answer is not None and answer.status in (401, 403):  # the page may be empty
         raise walk.failed(ReasonCode.LOGIN_FAILED, f"the portal refused the log-in with HTTP {answer.status}")
     frame = walk.page.main_frame
@@ -47,8 +73,22 @@ def _enter(walk: Walk, base_url: str, account: Account) -> None:
         assert login.password is not None
         assert login.go is not None
         walk.see(frame, login.user, "the log-in's user field").fill(account.username)
+        if login.next is not None:
+            walk.see(frame, login.next.click, "the log-in's way to the password").click()
+            _until_password(walk, login.next.then or login.password)
         walk.see(frame, login.password, "the log-in's password field").fill(account.password)
         walk.see(frame, login.go, "the log-in's button").click()
+
+
+def _until_password(walk: Walk, marker: Locator) -> None:
+    """Raises `StepFailed` when the portal refuses the user, or asks for something else."""
+    deadline = time.monotonic() + walk.limits.page_seconds
+    while time.monotonic() < deadline:
+        walk.pause()
+        if is_visible(walk.page.main_frame, marker):
+            return
+        _check_refused(walk)
+    raise walk.failed(ReasonCode.SELECTOR_NOT_FOUND, "after the user's name the portal does not ask for the password")
 
 
 def _until_signed_in(walk: Walk, account: Account, mail: _Mail | None) -> None:

@@ -6,9 +6,10 @@ It knows the pack's texts for log-in, maintenance and ended sessions. Filling, g
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 from playwright.sync_api import BrowserContext, ElementHandle, Frame, Page, Request, Response
@@ -247,9 +248,14 @@ class Walk:
         return picture(page, name, shown, self.scrubber, meanwhile)
 
     def _asks_for_log_in(self, page: Page) -> bool:
-        login = self.pack.login
+        login, frame = self.pack.login, page.main_frame
         codes = [one.find for one in (login.totp, login.mailed_code) if one]
-        return is_visible(page.main_frame, *([login.password] if login.password else []), *codes)
+        if is_visible(frame, *([login.password] if login.password else []), *codes):
+            return True
+        if login.next is None or login.user is None:
+            return False
+        # The first page of two. Both: a field or a button like these may stand in a form, too.
+        return is_visible(frame, login.user) and is_visible(frame, login.next.click)
 
     def learn_cookies(self) -> None:
         """What the portal tells us apart by is secret: cookies that no script may read, or that were made by chance."""
@@ -258,10 +264,7 @@ class Walk:
         except PlaywrightError as error:  # the browser died; what it has shown is no picture any more either
             log.info("The cookies can't be read: %s", error.message)
             return
-        for cookie in cookies:
-            value = cookie.get("value", "")
-            if len(value) >= 8 and (cookie.get("httpOnly") or looks_like_token(value)):
-                self.scrubber.learn(f"the cookie {cookie.get('name', '')}", [value, unquote(value)])
+        learn_cookies(self.scrubber, cookies)
 
     @property
     def is_loading(self) -> bool:
@@ -312,6 +315,14 @@ class Walk:
         if request.is_navigation_request():
             self._pending.discard(request)
             self._statuses[request.frame] = response.status
+
+
+def learn_cookies(scrubber: Scrubber, cookies: Iterable[Mapping[str, Any]]) -> None:
+    """Those that no script may read, or that were made by chance, are secret."""
+    for cookie in cookies:
+        value = cookie.get("value", "")
+        if len(value) >= 8 and (cookie.get("httpOnly") or looks_like_token(value)):
+            scrubber.learn(f"the cookie {cookie.get('name', '')}", [value, unquote(value)])
 
 
 def close(context: BrowserContext) -> None:

@@ -14,7 +14,7 @@ from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.evidence_log import KeptCheckpoint, KeptStamp
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.domain.polling import DuePoll
-from oem_submissions.domain.records import Claim, DueWork, Pins
+from oem_submissions.domain.records import Claim, DueWork, Lease, Pins
 from oem_submissions.domain.releases import Admission, Cause, Release, ReleaseState, deployed, production, verifying
 from oem_submissions.domain.scheduler_health import Health
 from oem_submissions.ports import (
@@ -28,6 +28,7 @@ from oem_submissions.ports import (
     ReleaseGate,
     Secrets,
     Timestamps,
+    Vault,
 )
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.alerting import observe
@@ -43,6 +44,7 @@ from oem_submissions.services.queues import Handled, Queues, forward_dead_letter
 from oem_submissions.services.release import admission, advance, reading_pack
 from oem_submissions.services.scheduler_health import scheduler_health, watch_deadlines
 from oem_submissions.services.seal import Notary, Unsealed, seal_claims
+from oem_submissions.services.sessions import LedgerShelf
 from oem_submissions.services.stamp import stamp_newest
 from oem_submissions.services.submit import Partition, submit_partition
 from oem_submissions.services.sync import Untold, same_standing, sync_claims, went_with_its_record
@@ -66,6 +68,7 @@ class Services:
     crm: Crm
     evidence: EvidenceStore
     secrets: Secrets
+    vault: Vault
     adapters: Mapping[str, ClaimRules]
     portals: Callable[[str], AbstractContextManager[Portals]]
     """By run id."""
@@ -195,6 +198,7 @@ class Services:
             look_hours=self.settings.look_hours,
             leak_gate=self.leak_gate,
             breaker_failures=self.settings.breaker_failures,
+            shelf=lambda lease: self._shelf(lease, portal),
         )
 
     def seal(self, partition: Partition, run_id: str, worker: str) -> list[Unsealed]:
@@ -242,7 +246,11 @@ class Services:
             parse=lambda payload: parse_claim(rules.claim_model, payload),
             lease_seconds=self.settings.lease_seconds,
             poll_seconds=self.settings.poll_hours * 3600,
+            shelf=lambda lease: self._shelf(lease, portal),
         )
+
+    def _shelf(self, lease: Lease, portal: Portal) -> LedgerShelf:
+        return LedgerShelf(self.ledger, self.vault, lease, portal.pins)
 
     def due_polls(self, oem: str) -> list[DuePoll]:
         """Partitions whose dispositions want a run."""

@@ -18,7 +18,7 @@ from oem_submissions.domain.polling import seconds_until_next_read
 from oem_submissions.domain.records import Claim, Lease
 from oem_submissions.domain.states import FILED
 from oem_submissions.domain.sweeping import BookedClaim
-from oem_submissions.ports import Account, Ledger, Portal, Submission
+from oem_submissions.ports import Account, Ledger, Portal, SessionShelf, Submission
 from oem_submissions.services.leasing import held_account
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Reader:
     lease_seconds: float
     poll_seconds: float
     """Until the history is due again after a good read."""
+    shelf: Callable[[Lease], SessionShelf | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read_history(reader: Reader, since: Callable[[list[Claim]], datetime]) -> It
         listing: Listing | None = None
         trouble: SubmissionError | None = None
         try:
-            with reader.portal.session(reader.account()) as session:
+            with reader.portal.session(reader.account(), reader.shelf(lease)) as session:
                 listing = session.list_history(start)
         except StepFailed as failure:
             _log.warning("%s/%s: the history could not be read: %s", reader.oem, reader.dealer, failure)

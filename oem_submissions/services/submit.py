@@ -28,6 +28,7 @@ from oem_submissions.ports import (
     Prepared,
     ReferenceTaken,
     ReleaseGate,
+    SessionShelf,
 )
 from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
 from oem_submissions.services.leaking import LeakGate
@@ -117,6 +118,7 @@ def submit_partition(
     look_hours: float,
     leak_gate: LeakGate,
     breaker_failures: int = 3,
+    shelf: Callable[[Lease], SessionShelf | None] = lambda _: None,
 ) -> list[Claim]:
     """Resume, look up and file a partition's claims, each filed at most once; the claims as they stand afterwards.
 
@@ -136,7 +138,7 @@ def submit_partition(
         if held or ready:
             try:
                 require_account(partition.oem, partition.dealer, ledger)
-                with portal.session(account()) as session:
+                with portal.session(account(), shelf(lease)) as session:
                     work = Work(
                         ledger,
                         evidence,
@@ -229,7 +231,9 @@ def _require_worth(form: Prepared, claim: ClaimModel) -> None:
 
 
 def _facts(form: Prepared) -> dict[str, object]:
-    return {"browser": form.browser, "viewport": list(form.viewport), "url": form.url, "warnings": list(form.warnings)}
+    session = {"session": form.reused} if form.reused else {}
+    shown = {"browser": form.browser, "viewport": list(form.viewport), "url": form.url}
+    return {**shown, "warnings": list(form.warnings), **session}
 
 
 def _with_worth(answer: Answer, form: Prepared) -> Answer:

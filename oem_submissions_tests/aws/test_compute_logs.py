@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from oem_submissions import wiring
 from oem_submissions.ledger.store import Ledger
-from oem_submissions.ports import Account
+from oem_submissions.ports import Account, SessionShelf
 from oem_submissions.settings import PROJECT
 from oem_submissions_tests.aws.conftest import Aws
 from oem_submissions_tests.evidence.s3_servers import PLAIN, SECRET, s3_client
@@ -26,7 +26,7 @@ PASSWORD = "correct-horse-battery-7"
 class Talking(FakePortal):
     """A portal whose libraries print."""
 
-    def session(self, account: Account) -> Any:
+    def session(self, account: Account, shelf: SessionShelf | None = None) -> Any:
         assert account.password == PASSWORD
         print("a library's own word", file=sys.stdout, flush=True)  # noqa: T201
         return super().session(account)

@@ -25,6 +25,7 @@ from oem_submissions.domain.records import AlertKind, Pins
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.ledger.store import Ledger
+from oem_submissions.ports import SealedSession, WrappedKey
 from oem_submissions.services.health import resolve_losses
 from oem_submissions.services.release import declare_live
 from oem_submissions.services.review import Verdict, VerdictRefused
@@ -419,3 +420,29 @@ def test_a_claim_is_withdrawn_before_it_is_filed_and_never_after(command: Callab
     run(ledger, portal)
     assert portal.filed == []
     assert ledger.untold() == [withdrawn]  # and filed is not sealed here
+
+
+def test_kept_sessions_are_listed_without_what_is_in_them_and_thrown_away(
+    command: Callable[..., Ended], ledger: Ledger
+) -> None:
+    for dealer in ("10234", "20000"):
+        lease = ledger.acquire_lease("aurora", dealer, "run-7", "worker", 60)
+        assert lease is not None
+        session = SealedSession(WrappedKey(b"a wrapped key", "local:1"), b"what is sealed", 120)
+        assert ledger.keep_session(lease, session, 3600)
+        if dealer == "10234":
+            ledger.release_lease(lease)
+    listed = command("sessions", "list", "--json")
+    assert [(row["oem"], row["dealer"], row["run_id"]) for row in listed.document["sessions"]] == [
+        ("aurora", "10234", "run-7"), ("aurora", "20000", "run-7"),
+    ]  # fmt: skip
+    assert "sealed" not in listed.out
+    assert "wrapped" not in listed.out
+    assert "20000" in command("sessions", "list").err
+    assert command("sessions", "forget", "nowhere").code == 2
+    assert command("sessions", "forget", "aurora", "--dealer", "10234", "--json").document == {
+        "forgotten": 1, "under_way": [],
+    }  # fmt: skip
+    said = " ".join(command("sessions", "forget", "aurora").err.split())
+    assert said.startswith("1 thrown away. Under way, and kept again when they end well: 20000.")
+    assert command("sessions", "list").err.strip() == "No session is kept."

@@ -28,7 +28,7 @@ from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import Limits
-from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions.ports import Account, Prepared, SessionShelf, Submission
 from oem_submissions.simulator.server import Simulator
 
 SELECTORS = Path(__file__).parents[2] / "selectors"
@@ -107,6 +107,7 @@ def session(
     selectors: Path | None = None,
     totp: str | None = None,
     on_page: Callable[[OnView], None] | None = None,
+    shelf: SessionShelf | None = None,
 ) -> Iterator[BrowserSession]:
     """A session at a simulated portal; another adapter or other packs use the same browser."""
     simulator.client.add_account(oem, "10234", "jdoe", "secret-pw-7", "Lakeside Motors", totp)
@@ -114,7 +115,8 @@ def session(
         lambda name: adapter or registry.adapter(name), selectors or SELECTORS, {oem: simulator.http_url}, limits=SHORT
     )
     other.browser = runtime.browser  # type: ignore[method-assign]
-    with other.portal(oem, on_page=on_page).session(Account(oem, "10234", "jdoe", "secret-pw-7", totp)) as opened:
+    account = Account(oem, "10234", "jdoe", "secret-pw-7", totp)
+    with other.portal(oem, on_page=on_page).session(account, shelf) as opened:
         yield opened
 
 

@@ -26,7 +26,7 @@ from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.outcomes import Answer, Filed, Hit, LookUp, Outcome, Reference, Refused, Unknown, Wire
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
-from oem_submissions.ports import Account, Control, Prepared, Submission
+from oem_submissions.ports import Account, Control, Prepared, SessionShelf, Submission
 from oem_submissions_tests.evidence import samples as evidence
 from oem_submissions_tests.making import PINS
 
@@ -107,7 +107,7 @@ class FakePortal:
         return self.rules
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[FakeSession]:
+    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[FakeSession]:
         yield (self.session_type or FakeSession)(self, account)
 
 

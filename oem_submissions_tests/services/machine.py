@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -29,6 +30,8 @@ from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
 from oem_submissions.evidence.bundle import build_bundle
 from oem_submissions.evidence.leaks import leaks
+from oem_submissions.evidence.master_keys import LocalMasterKey
+from oem_submissions.evidence.vault import Vault
 from oem_submissions.ledger.chain import broken_links
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.services.bound import Services
@@ -147,6 +150,7 @@ class Machine(RuleBasedStateMachine):
             crm=self.crm,
             evidence=self.evidence,
             secrets=EnvironmentSecrets(secret),
+            vault=Vault(LocalMasterKey(Path("no session is kept here"))),
             adapters={"aurora": Rules()},
             portals=lambda _: nullcontext(None),  # type: ignore[arg-type, return-value]
             bundle=build_bundle,

@@ -29,7 +29,7 @@ from oem_submissions.domain.outcomes import (
 )
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Pins
-from oem_submissions.ports import Account, Control, Prepared, Submission
+from oem_submissions.ports import Account, Control, Prepared, SessionShelf, Submission
 from oem_submissions_tests.making import PINS
 from oem_submissions_tests.services.fakes import NOW, artifact, hit
 
@@ -128,7 +128,7 @@ class WorkersPortal:
         return HistoryRules(self.settle_minutes, 36)
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[WorkersSession]:
+    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[WorkersSession]:
         yield WorkersSession(self.truth, self.pause)
 
 
