@@ -281,6 +281,7 @@ class AlertKind(StrEnum):
     SCHEDULER_SILENT = "scheduler_silent"
     CHANNEL_BROKEN = "channel_broken"
     HEARTBEAT_FAILED = "heartbeat_failed"
+    PERSON_NEEDED = "person_needed"
 
 
 class AlertSeverity(StrEnum):

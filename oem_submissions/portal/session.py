@@ -42,7 +42,7 @@ from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.standing import Character
 from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
-from oem_submissions.ports import Account, Control, Prepared, Submission
+from oem_submissions.ports import Account, Control, HandOvers, Prepared, Submission
 
 log = logging.getLogger(__name__)
 VIEWPORT = (1280, 1000)
@@ -56,14 +56,15 @@ class BrowserSession:
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
         on_page: Callable[[OnView], None] | None = None, readback_key: bytes | None = None,
+        people: HandOvers | None = None,
     ) -> None:  # fmt: skip
-        """`on_page` is called with every page of a form that a probe sees.
+        """`on_page` is called with every page of a form that a probe sees; `people` may help with the log-in.
 
         `readback_key` makes equal personal values of two claims provably equal; None: nobody can compare them.
         """
         self.scrubber = Scrubber(account.needles)
         self._readback_key = readback_key or secrets.token_bytes(32)
-        self._on_page = on_page
+        self._on_page, self._people = on_page, people
         self._browser, self._adapter, self._pack = browser, adapter, pack
         self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
         self._site_proxy = site_proxy
@@ -112,7 +113,7 @@ class BrowserSession:
         self._hide_values([submission])
         if not walk.step:
             walk.begin("log in")
-            sign_in(walk, self._base_url, self._account)
+            sign_in(walk, self._base_url, self._account, self._people)
             self._check_tunnel()
             walk.learn_cookies()
         self._gate.close()
@@ -282,7 +283,7 @@ class BrowserSession:
             with walk.explained():
                 if not walk.step:
                     walk.begin("log in")
-                    sign_in(walk, self._base_url, self._account)
+                    sign_in(walk, self._base_url, self._account, self._people)
                 walk.learn_cookies()
                 yield walk
         except StepFailed as failure:

@@ -107,7 +107,7 @@ class FakePortal:
         return self.rules
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[FakeSession]:
+    def session(self, account: Account, *, attended: bool = True) -> Iterator[FakeSession]:
         yield (self.session_type or FakeSession)(self, account)
 
 

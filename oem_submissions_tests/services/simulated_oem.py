@@ -127,7 +127,7 @@ class WorkersPortal:
         return HistoryRules(self.settle_minutes, 36)
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[WorkersSession]:
+    def session(self, account: Account, *, attended: bool = True) -> Iterator[WorkersSession]:
         yield WorkersSession(self.truth, self.pause)
 
 

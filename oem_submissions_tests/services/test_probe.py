@@ -101,7 +101,7 @@ def test_the_account_is_held_meanwhile_and_given_back(ledger: Ledger) -> None:
     seen: list[str] = []
 
     class Watching(FakePortal):
-        def session(self, account: Any) -> Any:
+        def session(self, account: Any, *, attended: bool = True) -> Any:
             seen.extend(lease.dealer for lease in ledger.held_leases())
             return super().session(account)
 
