@@ -82,7 +82,7 @@ class RunsHandOver:
     def __init__(self, ledger: Ledger, opened: HandOver, box: Box, ends: float) -> None:
         """`ends` by the monotonic clock: the ledger's own can't be asked while it is away."""
         self._ledger, self._known, self._box, self._ends = ledger, opened, box, ends
-        self._picture = 0
+        self._picture, self._away = 0, False
         self.minutes = (opened.deadline - opened.opened_at).total_seconds() / 60
 
     def show(self, site: str, picture: bytes) -> int:
@@ -90,7 +90,7 @@ class RunsHandOver:
         try:
             number = self._ledger.show(self._known.hand_over_id, site, self._box.seal(_PICTURE, picture))
         except LedgerUnavailable as error:
-            _log.warning("The log-in's picture was not shown: %s", error)
+            _log.info("The log-in's picture was not shown: %s", error)
             number = None
         self._picture = number or self._picture
         return self._picture
@@ -101,7 +101,11 @@ class RunsHandOver:
         try:
             self._known, sealed = self._ledger.read_deeds(self._known.hand_over_id)
         except LedgerUnavailable as error:
-            _log.warning("What the person did could not be read: %s", error)
+            if not self._away:
+                _log.warning("What the person did can't be read: %s", error)
+            self._away = True
+        else:
+            self._away = False
         done = tuple(Done(picture, _deed_of(self._box.open(_DEED, piece))) for picture, piece in sealed)
         over = None
         if self._known.given_up_at is not None:

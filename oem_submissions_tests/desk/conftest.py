@@ -42,6 +42,7 @@ class RunningDesk:
 def desk() -> Iterator[RunningDesk]:
     """With ana, an operator, at it."""
     ledger, operating = made_up(), MadeUpOperating()
-    app = with_access(create_app(ledger, ledger.store, ADDRESSES, operating, NoHelp(), MadeUpProofs()), loopback_access())
+    desk = create_app(ledger, ledger.store, ADDRESSES, operating, NoHelp(), MadeUpProofs())
+    app = with_access(desk, loopback_access())
     with listening(app) as url:
         yield RunningDesk(url, ledger, operating)
