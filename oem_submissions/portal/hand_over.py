@@ -15,9 +15,9 @@ from playwright.sync_api import Frame, Page
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.hand_over import Click, Deed, Done, HandOverEnding, Key, Press, Typing
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.locators import is_visible
+from oem_submissions.portal.locators import is_visible, look_up
 from oem_submissions.portal.steps import Walk
-from oem_submissions.ports import Attendance, EvidenceUnavailable, HandOvers, LedgerUnavailable, OpenHandOver
+from oem_submissions.ports import Account, Attendance, EvidenceUnavailable, HandOvers, LedgerUnavailable, OpenHandOver
 
 _ROUND_MS = 300
 """Between two looks; and what a page has to react to a click before it is shown."""
@@ -25,7 +25,9 @@ _LIVE_SECONDS, _IDLE_SECONDS = 3.0, 15.0
 """So often the page is shown anew if it looks different, while somebody has it and while nobody has."""
 
 
-def hand_over(walk: Walk, people: HandOvers | None, needed: StepFailed, check: Callable[[], None]) -> None:
+def hand_over(
+    walk: Walk, people: HandOvers | None, account: Account, needed: StepFailed, check: Callable[[], None]
+) -> None:
     """Have a person finish the log-in that `needed` one; when it returns the portal shows that we are signed in.
 
     `check` raises LOGIN_FAILED at a refusal, as in any log-in: that ends it, for a second try may lock the account.
@@ -41,7 +43,7 @@ def hand_over(walk: Walk, people: HandOvers | None, needed: StepFailed, check: C
         raise walk.failed(needed.reason, f"{asks}, and nobody could be asked for help: {error}".rstrip(".")) from error
     ending = HandOverEnding.BROKEN
     try:
-        last = _InHands(walk, opened, check).until_over()
+        last = _InHands(walk, opened, account, check).until_over()
         ending = last.over or HandOverEnding.SIGNED_IN
     except StepFailed as failure:
         if failure.reason is ReasonCode.LOGIN_FAILED:
@@ -64,8 +66,10 @@ def _why_not(last: Attendance, minutes: float) -> str:
 class _InHands:
     """The page of one log-in, shown and worked on until it is over."""
 
-    def __init__(self, walk: Walk, opened: OpenHandOver, check: Callable[[], None]) -> None:
-        self._walk, self._opened, self._check = walk, opened, check
+    def __init__(self, walk: Walk, opened: OpenHandOver, account: Account, check: Callable[[], None]) -> None:
+        self._walk, self._opened, self._account, self._check = walk, opened, account, check
+        self._home = _site(walk.page)
+        """Where the log-in is: nowhere else is a password filled in."""
         self._shown = b""
         self._shown_at = 0.0
         self._number = 0
@@ -119,10 +123,30 @@ class _InHands:
         fresh = self._number < self._first or not self._shown
         if not (answered or fresh or time.monotonic() - self._shown_at >= every):
             return
-        picture = _picture(self._walk.page)
+        if fresh:
+            self._fill_again()
+        picture = self._picture()
         if picture != self._shown or answered or fresh:
             self._number = self._opened.show(_site(self._walk.page), picture)
         self._shown, self._shown_at = picture, time.monotonic()
+
+    def _fill_again(self) -> None:
+        """A log-in form that came back empty, with its puzzle: the person sends it, and need not know the password."""
+        login, frame = self._walk.pack.login, self._walk.page.main_frame
+        if _site(self._walk.page) != self._home:
+            return
+        for locator, value in ((login.user, self._account.username), (login.password, self._account.password)):
+            if locator is not None and is_visible(frame, locator) and not look_up(frame, locator).input_value():
+                look_up(frame, locator).fill(value)
+
+    def _picture(self) -> bytes:
+        """What the viewport shows, at its own size: a point of the picture is a point of the page.
+
+        Without the password: a page may have a button that shows it.
+        """
+        page, password = self._walk.page, self._walk.pack.login.password
+        hidden = [look_up(page.main_frame, password)] if password is not None else []
+        return page.screenshot(type="jpeg", quality=70, scale="css", mask=hidden, mask_color="#777777")
 
     def _do(self, done: Done) -> None:
         if done.picture < self._first:
@@ -149,11 +173,6 @@ class _InHands:
                 self._typed = ""
 
 
-def _picture(page: Page) -> bytes:
-    """What the viewport shows, at its own size: a point of the picture is a point of the page."""
-    return page.screenshot(type="jpeg", quality=70, scale="css")
-
-
 def _site(page: Page) -> str:
     parts = urlsplit(page.url)
-    return f"{parts.scheme}://{parts.hostname or ''}"[:200]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:200]

@@ -34,6 +34,7 @@ def sign_in(walk: Walk, base_url: str, account: Account, people: HandOvers | Non
     Raises `StepFailed`: LOGIN_FAILED at the first refusal (a second try may lock the account), MFA_REQUIRED,
     PORTAL_MAINTENANCE, PORTAL_UNAVAILABLE, SELECTOR_NOT_FOUND.
     """
+    needed = None
     with _mail(walk, account) as mail:
         _enter(walk, base_url, account)
         try:
@@ -41,7 +42,9 @@ def sign_in(walk: Walk, base_url: str, account: Account, people: HandOvers | Non
         except StepFailed as failure:
             if failure.reason is not ReasonCode.MFA_REQUIRED:
                 raise
-            hand_over(walk, people, failure, partial(_check_refused, walk))
+            needed = failure
+    if needed is not None:
+        hand_over(walk, people, account, needed, partial(_check_refused, walk))
 
 
 def _enter(walk: Walk, base_url: str, account: Account) -> None:
