@@ -363,5 +363,5 @@ class RunMeasure:
     dealer: str
     started_at: datetime
     seconds: tuple[float, ...]
-    """From the beginning of each attempt that filed to its end."""
+    """From the beginning of each attempt that filed to its end; none of a run whose log-in a person did."""
     endings: tuple[Ending, ...]

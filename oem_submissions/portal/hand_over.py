@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Frame, Page
 
 from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.hand_over import Click, Deed, Done, HandOverEnding, Key, Press, Typing
 from oem_submissions.domain.reasons import ReasonCode
-from oem_submissions.portal.locators import is_visible, look_up
+from oem_submissions.portal.locators import is_leaving, is_visible, look_up
 from oem_submissions.portal.steps import Walk
 from oem_submissions.ports import Account, Attendance, EvidenceUnavailable, HandOvers, LedgerUnavailable, OpenHandOver
 
@@ -123,9 +124,17 @@ class _InHands:
         fresh = self._number < self._first or not self._shown
         if not (answered or fresh or time.monotonic() - self._shown_at >= every):
             return
-        if fresh:
-            self._fill_again()
-        picture = self._picture()
+        first = self._first
+        try:
+            if fresh:
+                self._fill_again()
+            picture = self._picture()
+        except PlaywrightError as error:
+            if not is_leaving(error):
+                raise
+            return  # to another page, which is shown at the next look
+        if first != self._first:
+            return  # it shows the page before
         if picture != self._shown or answered or fresh:
             self._number = self._opened.show(_site(self._walk.page), picture)
         self._shown, self._shown_at = picture, time.monotonic()
@@ -136,8 +145,9 @@ class _InHands:
         if _site(self._walk.page) != self._home:
             return
         for locator, value in ((login.user, self._account.username), (login.password, self._account.password)):
-            if locator is not None and is_visible(frame, locator) and not look_up(frame, locator).input_value():
-                look_up(frame, locator).fill(value)
+            found = look_up(frame, locator) if locator is not None else None
+            if found is not None and found.count() == 1 and found.is_visible() and found.is_editable():
+                found.fill(found.input_value() or value)
 
     def _picture(self) -> bytes:
         """What the viewport shows, at its own size: a point of the picture is a point of the page.

@@ -271,6 +271,8 @@ def test_a_person_signs_in_at_the_desk_and_the_run_goes_on_and_files_the_claim_o
     assert stage.ledger.alerts() == []
     (trouble,) = stage.troubles()
     assert trouble.startswith("a person was asked for help: ")
+    (measured,) = stage.ledger.run_measures(stage.ledger.releases("aurora")[0])
+    assert (len(measured.endings), measured.seconds) == (1, ())  # how long a person took is no drift
     done = [(line.entry.who, line.entry.target.split("/")[-1]) for line in stage.ledger.access_log()]
     assert {("ana", "take"), ("ana", "do"), ("ben", "take")} <= set(done)
     assert PUZZLE_WORD not in stage.everything() + caplog.text
