@@ -21,6 +21,7 @@ from starlette.requests import Request
 
 from adapters import registry
 from oem_submissions import wiring
+from oem_submissions.alerts.message import Links, message_of
 from oem_submissions.cli.desk import desk_app
 from oem_submissions.desk.access import Role, User, Visit
 from oem_submissions.desk.door import Access
@@ -36,6 +37,7 @@ from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import hand_overs, metadata
 from oem_submissions.portal import runtime
 from oem_submissions.portal.packs import load_pack
+from oem_submissions.ports import LedgerUnavailable
 from oem_submissions.services.alerting import observe
 from oem_submissions.services.hand_over import HelpDesk, RunsHandOver, RunsHandOvers
 from oem_submissions.services.release import declare_live
@@ -314,6 +316,8 @@ def test_a_hand_over_whose_worker_died_is_over_with_its_time_and_nothing_of_it_i
     assert isinstance(opened, RunsHandOver)
     opened.show("https://portal.example", b"a picture")
     (known,) = ledger.open_hand_overs()
+    (told,) = ledger.alert_transitions([alert.alert_id for alert in ledger.alerts()])
+    assert "Log-in: https://desk/hand-overs" in message_of(told, Links("https://desk", "https://dagster")).body
     desk = HelpDesk(ledger, wiring.vault(settings))
     desk.take(known.hand_over_id, "ana")
     assert desk.picture(known.hand_over_id, "ana") == b"a picture"
@@ -334,6 +338,34 @@ def test_a_hand_over_whose_worker_died_is_over_with_its_time_and_nothing_of_it_i
     with ledger._engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM hand_over_deeds")) == 0
         assert connection.scalar(text("SELECT count(*) FROM hand_overs WHERE sealed || wrapped IS NOT NULL")) == 0
+
+
+def test_a_ledger_that_is_away_for_a_moment_costs_nobody_the_log_in(stage: Stage) -> None:
+    away = False
+
+    class Line:
+        """To the ledger, which can be cut."""
+
+        def __getattr__(self, name: str) -> Any:
+            if away:
+                raise LedgerUnavailable("It does not answer.")
+            return getattr(stage.ledger, name)
+
+    settings, line = read_settings(stage.environment), Line()
+    desk = HelpDesk(stage.ledger, wiring.vault(settings))
+    opened = wiring.hand_overs(settings, "run-1", line).begin("aurora", DEALER, "it asks")  # type: ignore[arg-type]
+    opened.show("https://portal.example", b"a picture")
+    (known,) = stage.ledger.open_hand_overs()
+    desk.take(known.hand_over_id, "ana")
+    desk.do(known.hand_over_id, "ana", 1, [Press(Key.TAB)], patience=0)
+    away = True
+    assert opened.show("https://portal.example", b"another") == 1
+    assert (opened.attendance().done, opened.attendance().over) == ((), None)
+    away = False
+    assert opened.attendance().done == (Done(1, Press(Key.TAB)),)
+    away = True
+    opened.end(HandOverEnding.SIGNED_IN)
+    assert stage.ledger.open_hand_overs() != []  # until its deadline
 
 
 def test_a_time_box_ends_where_the_portals_window_begins(stage: Stage) -> None:
