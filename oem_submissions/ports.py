@@ -24,6 +24,7 @@ from oem_submissions.domain.dispositions import Seen, Standing
 from oem_submissions.domain.evidence import Artifact, Bundle, BundleFacts, FieldReadback
 from oem_submissions.domain.evidence_log import KeptCheckpoint, KeptStamp, LogEntry, NoteOf, Stamp
 from oem_submissions.domain.gate import FilingRun
+from oem_submissions.domain.hand_over import Done, HandOver, HandOverEnding
 from oem_submissions.domain.lease_log import LeaseEntry
 from oem_submissions.domain.listing import Likeness, Listing, ListingRules
 from oem_submissions.domain.looking import HistoryRules
@@ -338,11 +339,14 @@ class Portal(Protocol):
     oem: str
     pins: Pins
 
-    def session(self, account: Account, shelf: SessionShelf | None = None) -> AbstractContextManager[PortalSession]:
+    def session(
+        self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True
+    ) -> AbstractContextManager[PortalSession]:
         """A session that logs in when it is first used, and leaves nothing behind.
 
         With a shelf, and where the pack allows it, it goes on in the session that is kept there, and at the end, if
-        nothing went wrong, it is kept there again.
+        nothing went wrong, it is kept there again. `attended`: whether a person may be asked for help with the log-in,
+        where the installation has people for that.
         """
         ...
 
@@ -356,6 +360,50 @@ class Portal(Protocol):
 
     def likeness(self, submission: Submission) -> Likeness:
         """How the list would show the claim. Only for claim types that have `listing_rules`."""
+        ...
+
+
+# --- a log-in that needs a person ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """How a hand-over stands."""
+
+    done: tuple[Done, ...]
+    """What the person did since it was asked last; each is handed out once."""
+    taken_by: str | None
+    over: HandOverEnding | None
+    """Why nobody helps any more: GIVEN_UP or TIMED_OUT; None while somebody may."""
+
+
+class OpenHandOver(Protocol):
+    """A log-in page that a person may take into their hands, as long as its time lasts.
+
+    A ledger that does not answer for a moment raises nothing: then nobody did anything.
+    """
+
+    minutes: float
+    """How long it may take."""
+
+    def show(self, site: str, picture: bytes) -> int:
+        """Show the page as it looks now, in the place of the last picture; the number that it has."""
+        ...
+
+    def attendance(self) -> Attendance:
+        """What the person did since it was asked last, and whether anybody still helps."""
+        ...
+
+    def end(self, ending: HandOverEnding) -> None:
+        """It is over; nothing of what was shown and done is kept."""
+        ...
+
+
+class HandOvers(Protocol):
+    """Where a run asks people for help with a log-in."""
+
+    def begin(self, oem: str, dealer: str, asks: str) -> OpenHandOver:
+        """Ask for a person. Raises `LedgerUnavailable`, `EvidenceUnavailable`: then nobody was asked."""
         ...
 
 
@@ -818,6 +866,23 @@ class Ledger(Protocol):
     def last_lease_entry(self) -> int: ...
     def lost_leases(self, after: int) -> list[LostLease]: ...
     def left_by(self, lost: LostLease) -> list[tuple[Claim, Attempt]]: ...
+
+    # log-ins in a person's hands
+    def open_hand_over(
+        self, hand_over_id: str, oem: str, dealer: str, run_id: str, asks: str, seconds: float, key: WrappedKey
+    ) -> HandOver: ...
+    def show(self, hand_over_id: str, site: str, sealed: bytes) -> int | None: ...
+    def read_deeds(self, hand_over_id: str) -> tuple[HandOver, list[tuple[int, bytes]]]: ...
+    def end_hand_over(self, hand_over_id: str, ending: HandOverEnding) -> None: ...
+    def end_lost_hand_overs(self) -> None: ...
+    def open_hand_overs(self) -> list[HandOver]: ...
+    def hand_over(self, hand_over_id: str) -> HandOver | None: ...
+    def take_hand_over(self, hand_over_id: str, by: str) -> HandOver | None: ...
+    def give_up_hand_over(self, hand_over_id: str, by: str) -> bool: ...
+    def hand_over_key(self, hand_over_id: str, by: str) -> WrappedKey | None: ...
+    def picture_shown(self, hand_over_id: str, by: str) -> bytes | None: ...
+    def add_deeds(self, hand_over_id: str, by: str, picture: int, sealed: Sequence[bytes]) -> None: ...
+
     # the portal's history
     def note_history_read(
         self,

@@ -100,6 +100,8 @@ class Settings:
     """How often the portal is asked what the OEM decided of an account's filed claims."""
     probe_minutes: float = 60.0
     """For so long a probe that found a portal as its pack says is believed: after that a batch begins with one."""
+    person_minutes: float = 0.0
+    """How long a log-in that needs a person waits for one at the desk; 0: it fails at once."""
     attachment_bytes: int = 5 * 1024 * 1024
     start_date: date = date(2026, 1, 1)
     """The first day that has partitions."""
@@ -201,6 +203,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         breaker_failures=int(_number(env, "BREAKER_FAILURES", 3, least=1)),
         poll_hours=_number(env, "POLL_HOURS", 6.0, least=0.5),
         probe_minutes=_number(env, "PROBE_MINUTES", 60.0, least=0.0),
+        person_minutes=_number(env, "PERSON_MINUTES", 0.0, least=0.0),
         attachment_bytes=int(_number(env, "ATTACHMENT_BYTES", 5 * 1024 * 1024, least=1)),
         start_date=_day(env, "START_DATE", date(2026, 1, 1)),
         intake_seconds=int(_number(env, "INTAKE_SECONDS", 60, least=1)),

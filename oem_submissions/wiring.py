@@ -54,6 +54,7 @@ from oem_submissions.ports import DataKeys, EvidenceUnavailable, Secrets, Signer
 from oem_submissions.services.alerting import silent_scheduler
 from oem_submissions.services.audit import VerifyStamp
 from oem_submissions.services.bound import Services
+from oem_submissions.services.hand_over import RunsHandOvers
 from oem_submissions.services.leasing import beating
 from oem_submissions.services.queues import Queues
 from oem_submissions.services.release import LedgerGate
@@ -94,7 +95,7 @@ def build(settings: Settings | None = None, **overrides: Any) -> Iterator[Servic
         secrets=secrets,
         vault=part("vault", lambda: vault(settings)),
         adapters=adapters,
-        portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id, secrets)),
+        portals=part("portals", lambda: lambda run_id: browser_runtime(settings, run_id, secrets, ledger)),
         bundle=part("bundle", lambda: build_bundle),
         notary=part("notary", lambda: Notary(signer(settings), settings.log_origin, complete_bundle)),
         scan=part("scan", lambda: leaks),
@@ -153,10 +154,13 @@ def heartbeat(ledger: Ledger, secrets: Secrets) -> Heartbeat | None:
     return Heartbeat(ledger, url, lambda: not silent_scheduler(ledger)) if url else None
 
 
-def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secrets | None = None) -> BrowserRuntime:
+def browser_runtime(
+    settings: Settings, run_id: str | None = None, secrets: Secrets | None = None, ledger: Ledger | None = None
+) -> BrowserRuntime:
     """The portals of all OEMs behind one browser; the run's id goes with every line that it logs.
 
-    Without secrets, to look at pages or packs, no key is made for what is read back.
+    Without secrets, to look at pages or packs, no key is made for what is read back. Through the ledger a run asks
+    people for help with a log-in, if the installation has set a time for that.
     """
     extra = {"run_id": run_id} if run_id else {}
     key = readback_key(settings, secrets) if secrets is not None else None
@@ -168,7 +172,13 @@ def browser_runtime(settings: Settings, run_id: str | None = None, secrets: Secr
         site_proxy=site_proxy(),
         readback_key=key,
         remembered=settings.home / "goldens",
+        people=hand_overs(settings, run_id, ledger) if run_id and ledger and settings.person_minutes else None,
     )
+
+
+def hand_overs(settings: Settings, run_id: str, ledger: Ledger) -> RunsHandOvers:
+    """Where a run asks people for help with a log-in."""
+    return RunsHandOvers(ledger, vault(settings), run_id, settings.person_minutes, lambda oem: adapter(oem).cadence)
 
 
 def readback_key(settings: Settings, secrets: Secrets) -> bytes:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 
 from oem_submissions.domain.alerting import RULES, Transition
-from oem_submissions.domain.records import AlertChange
+from oem_submissions.domain.records import AlertChange, AlertKind
 from oem_submissions.domain.texts import shortened, visible
 
 _TEXT, _TITLE, _CLAIMS = 600, 120, 3
@@ -51,6 +51,8 @@ def message_of(told: Transition, links: Links) -> Message:
     lines.append(f"{counted}; over at {told.at:%Y-%m-%d %H:%M} UTC." if over else f"{counted}.")
     if not over:
         lines.append(f"What to do: {rule.next}")
+    if alert.kind is AlertKind.PERSON_NEEDED and not over:
+        lines.append(f"Log-in: {links.desk}/hand-overs")
     lines.append(f"Alert: {links.desk}/alerts#alert-{alert.alert_id}")
     lines += [f"Claim: {links.desk}/claims/{claim_id}" for claim_id in alert.claim_ids[:_CLAIMS] if _is_name(claim_id)]
     if alert.run_id and _is_name(alert.run_id):

@@ -25,6 +25,7 @@ from oem_submissions.ports import ClaimRules, EvidenceStore
 from oem_submissions.services import release as gate
 from oem_submissions.services.breaking import close, free_account
 from oem_submissions.services.dead_letters import DeadLetter, redrive
+from oem_submissions.services.hand_over import HelpDesk
 from oem_submissions.services.release_report import ReleaseReport, release_report, report_on
 from oem_submissions.services.review import Verdict, needs_picture
 from oem_submissions.services.scheduler_health import scheduler_health
@@ -35,7 +36,8 @@ def desk_app(ledger: Ledger, evidence: EvidenceStore, settings: Settings) -> Sta
     """The desk of this installation, without anybody signed in."""
     addresses = Addresses(settings.dagster_url, wiring.crm_page(settings))
     operator = Operator(ledger, ADAPTERS, Verdicts(ledger, evidence, settings))
-    return create_app(ledger, evidence, addresses, operator, LedgerProofs(ledger, settings))
+    helping = HelpDesk(ledger, wiring.vault(settings))
+    return create_app(ledger, evidence, addresses, operator, helping, LedgerProofs(ledger, settings))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oem_submissions.desk.alerts import Alerts
 from oem_submissions.desk.claims import Claims, Proofs
 from oem_submissions.desk.dead_letters import DeadLetters
+from oem_submissions.desk.hand_overs import HandOvers, Helping
 from oem_submissions.desk.lookup import Lookup
 from oem_submissions.desk.metrics import Metrics
 from oem_submissions.desk.oems import Oems
@@ -52,13 +53,14 @@ def create_app(
     store: EvidenceStore,
     addresses: Addresses,
     operating: Operating,
+    helping: Helping,
     proofs: Proofs | None = None,
 ) -> Starlette:
     """The desk on its parts. It does not ask who comes: the access middleware around it does."""
     parts = (reader, store, addresses, operating, make_environment())
     refusals = Refusals(*parts)
     rooms = (Lookup(*parts), Claims(*parts, proofs), Review(*parts), DeadLetters(*parts), Oems(*parts),
-             Queue(*parts), Alerts(*parts), Metrics(*parts))  # fmt: skip
+             Queue(*parts), Alerts(*parts), HandOvers(*parts, helping), Metrics(*parts))  # fmt: skip
     return Starlette(
         routes=[
             Route("/health", _health),

@@ -59,8 +59,10 @@ class Lookup(Room):
     def _waiting(self, alerts: int) -> list[Waiting]:
         counts = self.reader.count_states(HELD | {State.DEAD})
         held = sum(counts[state] for state in HELD) - counts[State.NEEDS_REVIEW]
-        stopped = self._stopped()
+        stopped, log_ins = self._stopped(), len(self.reader.open_hand_overs())
         return [
+            *([_waiting(log_ins, "waits for a person", "wait for a person", "log-in", "/hand-overs", urgent=True)]
+              if log_ins else []),
             _waiting(counts[State.NEEDS_REVIEW], "needs a verdict", "need a verdict", "claim", "/review", urgent=True),
             _waiting(counts[State.DEAD], "was stopped", "were stopped", "dead letter", "/dead-letters", urgent=False),
             _waiting(alerts, "is open", "are open", "alert", "/alerts", urgent=True, most=100),

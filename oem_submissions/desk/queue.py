@@ -25,6 +25,7 @@ class Queue(Room):
             request,
             "queue.html.j2",
             lines=self.reader.queue_lines(self.operating.oems()),
+            log_ins=self.reader.open_hand_overs(),
             leases=self.reader.held_leases(),
             troubles=self.operating.health().sentences(),
             losses=self.reader.recent_losses(LOSSES),

@@ -9,6 +9,7 @@ from oem_submissions.domain.alerting import ChannelState, Transition
 from oem_submissions.domain.breaker import Breaker
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Standing
+from oem_submissions.domain.hand_over import HandOver
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.overview import Dead, DeadKind, Held, Measures, QueueLine
 from oem_submissions.domain.reasons import ReasonCode
@@ -112,6 +113,14 @@ class DeskReader(Protocol):
 
     def alert_channels(self) -> list[ChannelState]:
         """Where every alert channel stands."""
+        ...
+
+    def open_hand_overs(self) -> list[HandOver]:
+        """Log-ins that a person can still help with, the oldest first."""
+        ...
+
+    def hand_over(self, hand_over_id: str) -> HandOver | None:
+        """One of them, also when it has ended."""
         ...
 
     # --- monitoring ---

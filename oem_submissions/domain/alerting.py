@@ -104,6 +104,10 @@ RULES: Mapping[AlertKind, Rule] = {
         _W, 2, 6, "The address that is pinged while all is well does not answer.",
         "See that the secret `alerts/heartbeat_url` is right and its service is up.", min_count=3,
     ),
+    _K.PERSON_NEEDED: Rule(
+        _C, 1, 4, "A log-in waits for a person, for a limited time.",
+        "Open the desk's page `/hand-overs`, take the log-in and do it; the run goes on by itself.",
+    ),
 }  # fmt: skip
 
 KIND_OF_CHECK: Mapping[str, AlertKind] = {

@@ -281,6 +281,7 @@ class AlertKind(StrEnum):
     SCHEDULER_SILENT = "scheduler_silent"
     CHANNEL_BROKEN = "channel_broken"
     HEARTBEAT_FAILED = "heartbeat_failed"
+    PERSON_NEEDED = "person_needed"
 
 
 class AlertSeverity(StrEnum):
@@ -375,5 +376,5 @@ class RunMeasure:
     dealer: str
     started_at: datetime
     seconds: tuple[float, ...]
-    """From the beginning of each attempt that filed to its end."""
+    """From the beginning of each attempt that filed to its end; none of a run whose log-in a person did."""
     endings: tuple[Ending, ...]

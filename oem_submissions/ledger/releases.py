@@ -25,6 +25,7 @@ from oem_submissions.ledger.tables import (
     dealers,
     events,
     expected_rejections,
+    hand_overs,
     leases,
     release_log,
     releases,
@@ -153,8 +154,16 @@ class ReleaseBook:
         shown = mine.order_by(runs.c.number).limit(first).union(mine.order_by(runs.c.number.desc()).limit(last))
         ran = select(runs).where(runs.c.number.in_(shown)).subquery()
         seconds = func.extract("epoch", attempts.c.ended_at - attempts.c.started_at)
+        helped = select(hand_overs.c.run_id).where(hand_overs.c.run_id == attempts.c.run_id).exists()
         query = (
-            select(ran, attempts.c.ended_as, attempts.c.reason, attempts.c.step, seconds.label("seconds"))
+            select(
+                ran,
+                attempts.c.ended_as,
+                attempts.c.reason,
+                attempts.c.step,
+                seconds.label("seconds"),
+                helped.label("helped"),
+            )
             .join(attempts, attempts.c.run_id == ran.c.run_id)
             .where(attempts.c.ended_as.is_not(None))
             .order_by(ran.c.number, attempts.c.attempt_id)
@@ -165,7 +174,8 @@ class ReleaseBook:
         for row in rows:
             ending = Ending(State(row.ended_as), ReasonCode(row.reason) if row.reason else None, row.step)
             known = measures.get(row.run_id)
-            took = (float(row.seconds),) if ending.state is State.CONFIRMED else ()
+            timed = ending.state is State.CONFIRMED and not row.helped  # how long a person took is no drift
+            took = (float(row.seconds),) if timed else ()
             measures[row.run_id] = RunMeasure(
                 row.run_id, row.dealer, row.started_at,
                 (*known.seconds, *took) if known else took,

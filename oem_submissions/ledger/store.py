@@ -44,6 +44,7 @@ from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.deaths import DeathBook
 from oem_submissions.ledger.desk_log import DeskBook
 from oem_submissions.ledger.evidence_log import EvidenceLogBook
+from oem_submissions.ledger.hand_overs import HandOverBook
 from oem_submissions.ledger.history import HistoryBook
 from oem_submissions.ledger.keeping import KeepingBook
 from oem_submissions.ledger.measures import MeasuresBook
@@ -116,6 +117,7 @@ class Ledger(
     DeathBook,
     MeasuresBook,
     DeskBook,
+    HandOverBook,
     AlertBook,
     OutboxBook,
     SchedulerBook,

@@ -674,6 +674,45 @@ restores = Table(
 )
 """Append-only: the ledger was put back to an older time. An OEM's last entry says whether new claims are in doubt."""
 
+hand_overs = Table(
+    "hand_overs",
+    metadata,
+    Column("hand_over_id", Text, primary_key=True),
+    Column("oem", Text, nullable=False),
+    Column("dealer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("asks", Text, nullable=False),
+    Column("opened_at", _Moment, nullable=False),
+    Column("deadline", _Moment, nullable=False),
+    Column("taken_by", Text),
+    Column("given_up_at", _Moment),
+    Column("ended_at", _Moment),
+    Column("ending", Text),
+    Column("site", Text),
+    # How many there were; only the newest is kept, encrypted, while it is open.
+    Column("picture", Integer, nullable=False),
+    Column("pictured_at", _Moment),
+    Column("sealed", LargeBinary),
+    Column("wrapped", LargeBinary),
+    Column("wrapped_by", Text),
+    CheckConstraint("(ended_at IS NULL) = (ending IS NULL)", name="ended_somehow"),
+    CheckConstraint("ended_at IS NULL OR (sealed IS NULL AND wrapped IS NULL)", name="nothing_is_kept"),
+    Index("ix_hand_overs_open", "opened_at", postgresql_where=text("ended_at IS NULL")),
+)
+"""Log-ins that a person was asked to help with."""
+
+hand_over_deeds = Table(
+    "hand_over_deeds",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
+    Column("hand_over_id", Text, ForeignKey("hand_overs.hand_over_id"), nullable=False),
+    # The picture that the person was looking at.
+    Column("picture", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_hand_over_deeds_hand_over_id", "hand_over_id"),
+)
+"""What a person did, encrypted, until the worker has read it."""
+
 APPEND_ONLY = (
     restores,
     desk_log,

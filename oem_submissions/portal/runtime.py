@@ -28,7 +28,7 @@ from oem_submissions.portal.probe import OnView
 from oem_submissions.portal.session import BrowserSession, form_values
 from oem_submissions.portal.site_proxy import SiteProxy
 from oem_submissions.portal.steps import Limits
-from oem_submissions.ports import Account, SessionShelf, Submission
+from oem_submissions.ports import Account, HandOvers, SessionShelf, Submission
 
 log = logging.getLogger(__name__)
 _checked: set[tuple[str, str]] = set()
@@ -41,9 +41,9 @@ class BrowserPortal:
     def __init__(
         self, runtime: BrowserRuntime, adapter: PortalAdapter, pack: Pack, base_url: str, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None, on_page: Callable[[OnView], None] | None = None,
-        readback_key: bytes | None = None,
+        readback_key: bytes | None = None, people: HandOvers | None = None,
     ) -> None:  # fmt: skip
-        self._readback_key = readback_key
+        self._readback_key, self._people = readback_key, people
         self._on_page = on_page
         self.oem = adapter.oem
         self.pins = Pins(adapter.digest, pack.version, pack.digest)
@@ -51,10 +51,13 @@ class BrowserPortal:
         self._limits, self._extra, self._site_proxy = limits, extra, site_proxy
 
     @contextmanager
-    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[BrowserSession]:
+    def session(
+        self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True
+    ) -> Iterator[BrowserSession]:
         """A session that logs in when it is first used, and leaves nothing behind but what it keeps on the shelf.
 
-        Raises `ConfigurationError` when the pack's golden pages don't come out as they should.
+        `attended`: whether a person may be asked for help with the log-in, where there are people for that. Raises
+        `ConfigurationError` when the pack's golden pages don't come out as they should.
         """
         browser = self._runtime.browser()
         checked = (self.pins.pack_digest, self.pins.adapter_digest)
@@ -63,7 +66,7 @@ class BrowserPortal:
             _checked.add(checked)
         session = BrowserSession(
             browser, self._adapter, self._pack, self._base_url, account, self._limits, self._extra, self._site_proxy,
-            self._on_page, self._readback_key, shelf,
+            self._on_page, self._readback_key, shelf, self._people if attended else None,
         )  # fmt: skip
         in_order = False
         try:
@@ -114,13 +117,16 @@ class BrowserRuntime:
         site_proxy: SiteProxy | None = None,
         readback_key: bytes | None = None,
         remembered: Path | None = None,
+        people: HandOvers | None = None,
     ) -> None:
         """`base_urls` by OEM; `log_extra` goes with every log record, for example the run's id.
 
         `site_proxy` is the one that this site makes everybody use; None where there is none. `readback_key` is the
         tenant's, for the HMAC of personal values that are read back; None makes one up for every session.
-        `remembered` is the folder that says which golden pages came out right, see `goldens`.
+        `remembered` is the folder that says which golden pages came out right, see `goldens`. `people` help with
+        log-ins; None: nobody does.
         """
+        self._people = people
         self.remembered = remembered
         self._readback_key = readback_key
         self._adapter_of, self._selectors, self._base_urls = adapter_of, selectors, base_urls
@@ -165,7 +171,7 @@ class BrowserRuntime:
             )
         return BrowserPortal(
             self, adapter, pack, self._base_urls[oem], self._limits, self._extra, self._site_proxy, on_page,
-            self._readback_key,
+            self._readback_key, self._people,
         )  # fmt: skip
 
     def check(self) -> list[Pack]:

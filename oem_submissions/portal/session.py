@@ -45,7 +45,7 @@ from oem_submissions.portal.socks import origin_of
 from oem_submissions.portal.standing import Character
 from oem_submissions.portal.steps import LOOK_UP, Dialogs, Limits, Walk, close
 from oem_submissions.portal.tunnel import SingleShotTunnel
-from oem_submissions.ports import Account, Control, KeptSession, Prepared, SessionShelf, Submission
+from oem_submissions.ports import Account, Control, HandOvers, KeptSession, Prepared, SessionShelf, Submission
 
 log = logging.getLogger(__name__)
 VIEWPORT = (1280, 1000)
@@ -59,16 +59,16 @@ class BrowserSession:
         self, browser: Browser, adapter: PortalAdapter, pack: Pack, base_url: str, account: Account, limits: Limits,
         extra: Mapping[str, str], site_proxy: SiteProxy | None = None,
         on_page: Callable[[OnView], None] | None = None, readback_key: bytes | None = None,
-        shelf: SessionShelf | None = None,
+        shelf: SessionShelf | None = None, people: HandOvers | None = None,
     ) -> None:  # fmt: skip
-        """`on_page` is called with every page of a form that a probe sees.
+        """`on_page` is called with every page of a form that a probe sees; `people` may help with the log-in.
 
         `readback_key` makes equal personal values of two claims provably equal; None: nobody can compare them. Without
         a `shelf`, or where the pack has no `login.reuse`, the session logs in for itself, and is kept for nobody.
         """
         self.scrubber = Scrubber(account.needles)
         self._readback_key = readback_key or secrets.token_bytes(32)
-        self._on_page = on_page
+        self._on_page, self._people = on_page, people
         self._browser, self._adapter, self._pack = browser, adapter, pack
         self._base_url, self._account, self._limits, self._extra = base_url, account, limits, extra
         self._site_proxy = site_proxy
@@ -346,7 +346,7 @@ class BrowserSession:
             return
         walk.begin("log in")
         self._signed_in_at, self._reused = time.monotonic(), ""
-        sign_in(walk, self._base_url, self._account)
+        sign_in(walk, self._base_url, self._account, self._people)
         self._check_tunnel()
         walk.learn_cookies()
         if self._shelf is not None and not kept.learn_storage(walk):

@@ -9,17 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pyotp
 import re2
 
+from oem_submissions.domain.failures import StepFailed
 from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.portal.capture import visible_text
+from oem_submissions.portal.hand_over import hand_over
 from oem_submissions.portal.locators import Locator, is_visible, look_up
 from oem_submissions.portal.mailbox import Mail, Mailbox, MailUnavailable, opened
 from oem_submissions.portal.schema import MailedCode, Totp
 from oem_submissions.portal.steps import Walk
-from oem_submissions.ports import Account
+from oem_submissions.ports import Account, HandOvers
 
 _MAIL_MS = 1000
 """Between two looks into the mailbox."""
@@ -27,15 +30,23 @@ _BLINK = 1.0
 """Seconds that a log-in form stands there before it counts: a script may take it away for who is signed in."""
 
 
-def sign_in(walk: Walk, base_url: str, account: Account) -> None:
-    """Sign in to the portal.
+def sign_in(walk: Walk, base_url: str, account: Account, people: HandOvers | None = None) -> None:
+    """Sign in to the portal; what only a person can answer is handed over to `people`, if there are any.
 
     Raises `StepFailed`: LOGIN_FAILED at the first refusal (a second try may lock the account), MFA_REQUIRED,
     PORTAL_MAINTENANCE, PORTAL_UNAVAILABLE, SELECTOR_NOT_FOUND.
     """
+    needed = None
     with _mail(walk, account) as mail:
-        _enter(walk, base_url, account)
-        _until_signed_in(walk, account, mail)
+        try:
+            _enter(walk, base_url, account)
+            _until_signed_in(walk, account, mail)
+        except StepFailed as failure:
+            if failure.reason is not ReasonCode.MFA_REQUIRED:
+                raise
+            needed = failure
+    if needed is not None:
+        hand_over(walk, people, account, needed, partial(_check_refused, walk))
 
 
 def find_signed_in(walk: Walk, base_url: str) -> None:

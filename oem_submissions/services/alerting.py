@@ -16,6 +16,7 @@ from oem_submissions.domain.records import AlertKind, AlertSeverity, NewAlert
 from oem_submissions.domain.releases import ReleaseState, deployed, verifying
 from oem_submissions.domain.states import State
 from oem_submissions.ports import ClaimRules, Ledger
+from oem_submissions.services.hand_over import PREFIX, people_needed
 
 DAEMON = "daemon"
 """The beat of Dagster's daemon: a sensor of ours was evaluated."""
@@ -36,6 +37,7 @@ def observe(ledger: Ledger, adapters: Mapping[str, ClaimRules], now: datetime | 
                 ("unknown ", unknown_outcomes(ledger)),
                 ("streak ", lost_streaks(ledger, adapters.values())),
                 ("scheduler ", silent_scheduler(ledger, now)),
+                (PREFIX, people_needed(ledger)),
             ):
                 ledger.settle_alerts(prefix, true, now)
             _forget_channels(ledger, now)

@@ -67,7 +67,7 @@ def probe_account(work: ProbeWork) -> ProbeRecord:
             _log.warning("claim %s: %s", lost.claim_id, lost.reason_text)
         require_account(work.oem, work.dealer, ledger)
         samples = samples_of(work)
-        with work.portal.session(work.account()) as session:
+        with work.portal.session(work.account(), attended=False) as session:
             return _walk(session, samples, work.portal.pins, lease, ledger, work.evidence, work.leak_gate)
 
 

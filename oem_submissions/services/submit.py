@@ -8,6 +8,7 @@ Not here: how a page is filled (portal), what a row looks like (ledger), when to
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -29,6 +30,7 @@ from oem_submissions.ports import (
     ReferenceTaken,
     ReleaseGate,
     SessionShelf,
+    Submission,
 )
 from oem_submissions.services.breaking import goes_on, may_file, refuse_account, require_account
 from oem_submissions.services.leaking import LeakGate
@@ -38,6 +40,8 @@ from oem_submissions.services.reconcile import Holding, put_off, reconcile_accou
 from oem_submissions.services.work import StoreUnavailable, Work, keep, submission_of
 
 _log = logging.getLogger(__name__)
+STALE_SECONDS = 60.0
+"""So old, what the release gate said is asked once more: a person may have helped with the log-in meanwhile."""
 
 
 def submit_claim(claim: Claim, work: Work) -> Claim:
@@ -53,7 +57,7 @@ def submit_claim(claim: Claim, work: Work) -> Claim:
         return _as_it_is_now(claim, ledger)  # corrected in the CRM since it was read
     try:
         submission = submission_of(claim, work)  # payload and files, checked against their hashes once more
-        form = session.prepare(submission)  # log in, fill, attach, read back, photograph; nothing is sent
+        form = _prepare(submission, work)  # log in, fill, attach, read back, photograph; nothing is sent
         _require_worth(form, submission.claim)  # the evidence shows this claim, and this dealer
         keep(form.artifacts, claim, attempt, work)  # the evidence before the click is durable before ARMED
         claim = ledger.prepared(claim, attempt, lease, _facts(form))
@@ -179,10 +183,12 @@ def _submit_all(ready: list[Claim], work: Work) -> None:
     Trouble of one claim is its own; trouble of the portal ends the batch, and in the end opens its breaker; trouble of
     the account dead-letters the batch: the same bad log-in tried again and again locks the account.
     """
+    asked = time.monotonic()
     if (ready and _is_closed(work.closed(), ready)) or not may_file(ready, work) or not is_as_contracted(ready, work):
         return
     for position, claim in enumerate(ready):
-        if position and _is_closed(work.closed(), ready[position:]):  # somebody has suspended it meanwhile
+        old = bool(position) or time.monotonic() - asked > STALE_SECONDS
+        if old and _is_closed(work.closed(), ready[position:]):  # somebody has suspended it meanwhile
             return
         done = submit_claim(claim, work)
         if done.reason is None:
@@ -220,6 +226,19 @@ def _dead_letter(
         except StateConflict:
             continue  # corrected in the CRM since it was read: it is due again
         ledger.settle(claim, attempt, lease, State.DEAD, reason, text, "log in")
+
+
+class _NotNow(StepFailed):
+    """The release gate closed while the form was filled. It is no claim's fault, and none dies of it."""
+
+
+def _prepare(submission: Submission, work: Work) -> Prepared:
+    """Fill the form. Raises `StepFailed`, and `_NotNow` when that took long and nothing may be filed any more."""
+    began = time.monotonic()
+    form = work.session.prepare(submission)
+    if time.monotonic() - began > STALE_SECONDS and (why := work.closed()):
+        raise _NotNow(ReasonCode.GATE_CLOSED, why, "pre-shot")
+    return form
 
 
 def _require_worth(form: Prepared, claim: ClaimModel) -> None:
@@ -291,8 +310,8 @@ def _failed_before_click(claim: Claim, attempt: Attempt, failure: SubmissionErro
     if failure.reason is ReasonCode.LEASE_LOST:
         raise failure
     target = after_failed_attempt(failure.reason, claim.attempts, work.attempts_budget)
-    if isinstance(failure, StoreUnavailable):
-        target = State.READY  # until there is space again; meanwhile the OEM's breaker opens, and people are told
+    if isinstance(failure, StoreUnavailable | _NotNow):
+        target = State.READY  # until there is space again (the OEM's breaker opens, people are told), or the gate opens
     try:
         return work.ledger.settle(claim, attempt, work.lease, target, failure.reason, failure.text, failure.step)
     except StateConflict as moved:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from oem_submissions.simulator import references, samples
-from oem_submissions.simulator.accounts import Account
+from oem_submissions.simulator.accounts import Account, Session
 from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.skin import FORM_FAULTS, Outcome, Skin, Visit, page_of
 from oem_submissions.simulator.truth import NewFiling
@@ -28,6 +28,9 @@ COVERAGES = {
 }
 BASIC_MILES = 36_000
 CLAIM_DAYS = 60
+FIELD, FIELDS = 100, 4
+"""Of the log-in's puzzle: pixels of a field's side, and how many there are."""
+PUZZLE_WORD = "harbour"
 RATES = (("Warranty", "01/01/2026", "132.00"), ("Campaign", "07/01/2026", "128.50"))
 MORE_RATES = (("Hybrid and electric", "11/01/2026", "151.00"), ("Diagnosis", "11/15/2026", "140.00"))
 REQUIRED = {
@@ -94,6 +97,8 @@ class Aurora(Skin):
             self.route("/", self._start, needs_session=False),
             self.route("/login", self._login, "POST", needs_session=False),
             self.route("/login/code", self._code, "POST", needs_session=False),
+            self.route("/login/puzzle", self._puzzle, "POST", needs_session=False),
+            self.route("/login/puzzle.svg", self._puzzle_picture, needs_session=False),
             self.route("/logout", self._logout),
             self.route("/home", self._home),
             self.route("/bulletins", self._bulletins),
@@ -121,8 +126,49 @@ class Aurora(Skin):
             return self.page("login.html", visit, error=refusal, notice="")
         stage = self.stage_after_password(visit, account)
         session = self.world.accounts.open(account, stage)
-        answer = RedirectResponse("/aurora/home", 303) if stage == "in" else self._ask_code(visit, account, stage, "")
+        if stage == "in":
+            answer: Response = RedirectResponse("/aurora/home", 303)
+        elif stage == "puzzle":
+            answer = self._ask_puzzle(visit, found=False, error="")
+        else:
+            answer = self._ask_code(visit, account, stage, "")
         return self.enter(visit, session, answer)
+
+    def _ask_puzzle(self, visit: Visit, *, found: bool, error: str) -> Response:
+        return self.page("puzzle.html", visit, found=found, error=error)
+
+    async def _puzzle(self, visit: Visit) -> Response:
+        """First the red field is clicked, then the word typed that is shown instead of it."""
+        session = visit.session
+        if session is None or session.stage != "puzzle":
+            return self.no_session(visit)
+        if "field.x" in visit.values:
+            session.data["found"] = int(visit.values["field.x"]) // FIELD == _red_field(session)
+            self.world.accounts.save(session)
+            error = "" if session.data["found"] else "AUR-003 That was not the red field."
+            return self._ask_puzzle(visit, found=session.data["found"], error=error)
+        if not session.data.get("found") or visit.values.get("word", "").strip() != PUZZLE_WORD:
+            return self._ask_puzzle(visit, found=bool(session.data.get("found")), error="AUR-004 That is not the word.")
+        session.stage = "in"
+        self.world.accounts.save(session)
+        return RedirectResponse("/aurora/home", 303)
+
+    async def _puzzle_picture(self, visit: Visit) -> Response:
+        session = visit.session
+        if session is None or session.stage != "puzzle":
+            return self.no_session(visit)
+        colours = ["#1f6fb2"] * FIELDS
+        colours[_red_field(session)] = "#d0021b"
+        shapes = [
+            f'<rect x="{FIELD * n}" width="{FIELD}" height="{FIELD}" fill="{colour}"/>'
+            for n, colour in enumerate(colours)
+        ]
+        if session.data.get("found"):
+            shapes = [f'<text x="20" y="62" font-size="42" font-family="serif" rotate="12">{PUZZLE_WORD}</text>']
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{FIELD * FIELDS}" height="{FIELD}">{"".join(shapes)}</svg>'
+        )
+        return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
     def _ask_code(self, visit: Visit, account: Account, stage: str, error: str) -> Response:
         return self.page("code.html", visit, mailed=stage == "mailed", error=error)
@@ -278,3 +324,7 @@ def _money(text: str, places: int = 2) -> Decimal | None:
         return Decimal(text) if re.fullmatch(rf"\d+\.\d{{{places}}}", text) else None
     except InvalidOperation:
         return None
+
+
+def _red_field(session: Session) -> int:
+    return int(session.token, 16) % FIELDS

@@ -68,6 +68,7 @@ class Borealis(Skin):
     uses_totp = True
     reference = staticmethod(references.borealis)
     without = {
+        "puzzle": "its log-in asks none",
         "no_duplicate_check": "the portal never checks for duplicates",
         "more_rows": "its form lists nothing but the claim's own documents",
         "stuck_in_process": "the portal answers at once",

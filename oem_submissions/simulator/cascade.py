@@ -62,6 +62,7 @@ class Cascade(Skin):
     login_path = "/cascade/api/login"
     reference = staticmethod(references.cascade)
     without = {
+        "puzzle": "its log-in asks none",
         "session_elsewhere": "the portal lets an account be signed in twice",
         "no_duplicate_check": "the portal never checks for duplicates",
         "more_rows": "its form lists nothing",

@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "maintenance": Kind("every page is a maintenance page, HTTP 503"),
     "login_refused": Kind("the log-in is refused although user and password are right"),
     "mfa": Kind("after the password a mailed code is asked for, which nobody has"),
+    "puzzle": Kind("after the password a puzzle is asked: the red field of a picture, then the word that it shows"),
     "session_expired": Kind("the session is over at the matching request; with `seconds`, after so many idle seconds"),
     "session_elsewhere": Kind("the log-in finds another live session of the account"),
     "expired_at_submit": Kind("the session is over when the submit arrives, and nothing is filed"),

@@ -83,6 +83,7 @@ class PlainPortal(Skin):
     """Headings of the list that are not those of the boxes; also of `reference`, `sent` and `decision`."""
     sent_format: ClassVar[str] = "%m/%d/%Y %I:%M %p"
     without: ClassVar[Mapping[str, str]] = {
+        "puzzle": "its log-in asks none",
         "session_elsewhere": "the portal lets an account be signed in twice",
         "stuck_in_process": "the portal answers at once",
         "reference_later": "the portal gives its number at once",

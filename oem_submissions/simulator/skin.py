@@ -254,6 +254,8 @@ class Skin:
         """What comes after the right password."""
         if visit.fault("mfa"):
             return "mailed"
+        if visit.fault("puzzle"):
+            return "puzzle"
         return "code" if account.totp_secret else "in"
 
     def maintenance(self, visit: Visit) -> Response:

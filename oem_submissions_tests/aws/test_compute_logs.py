@@ -26,7 +26,7 @@ PASSWORD = "correct-horse-battery-7"
 class Talking(FakePortal):
     """A portal whose libraries print."""
 
-    def session(self, account: Account, shelf: SessionShelf | None = None) -> Any:
+    def session(self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True) -> Any:
         assert account.password == PASSWORD
         print("a library's own word", file=sys.stdout, flush=True)  # noqa: T201
         return super().session(account)

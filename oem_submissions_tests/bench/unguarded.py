@@ -109,7 +109,7 @@ class UnguardedPortal(BrowserPortal):
     """A portal of such sessions."""
 
     @contextmanager
-    def session(self, account: Account) -> Iterator[BrowserSession]:
+    def session(self, account: Account, *, attended: bool = True) -> Iterator[BrowserSession]:
         session = UnguardedSession(
             self._runtime.browser(), self._adapter, self._pack, self._base_url, account, self._limits, self._extra
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,11 +27,31 @@ from oem_submissions.desk.loopback import Loopback
 from oem_submissions.desk.room import Addresses
 from oem_submissions.desk.serving import with_access
 from oem_submissions.domain.desk_log import DeskEntry, DeskRecord
+from oem_submissions.domain.failures import StateConflict
+from oem_submissions.domain.hand_over import Deed, HandOver
 from oem_submissions.ports import AccessLog, EvidenceStore, LedgerUnavailable
 from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import MadeUpLedger, made_up
+from oem_submissions_tests.evidence import samples
 
 KEY = b"k" * 32
+PICTURE = samples.jpeg(samples.shot("Sign in"))
+
+
+class NoHelp:
+    """`Helping` where somebody else is always faster."""
+
+    def take(self, hand_over_id: str, by: str) -> HandOver:
+        raise StateConflict("Somebody else has it.")
+
+    def picture(self, hand_over_id: str, by: str) -> bytes | None:
+        return PICTURE if by == "ana" else None
+
+    def do(self, hand_over_id: str, by: str, picture: int, deeds: Sequence[Deed]) -> None:
+        raise StateConflict("Somebody else has it.")
+
+    def give_up(self, hand_over_id: str, by: str) -> None:
+        raise StateConflict("Somebody else has it.")
 
 
 class MemoryLog:
@@ -58,7 +78,7 @@ def loopback_access(log: AccessLog | None = None) -> Access:
 
 def at_the_desk(ledger: Any, store: EvidenceStore) -> ASGIApp:
     """The desk of this machine on a ledger and a store."""
-    app = create_app(ledger, store, Addresses("http://127.0.0.1:3000"), MadeUpOperating())
+    app = create_app(ledger, store, Addresses("http://127.0.0.1:3000"), MadeUpOperating(), NoHelp())
     return with_access(app, loopback_access())
 
 
@@ -114,7 +134,7 @@ def deciding() -> Deciding:
     """On the made-up ledger."""
     ledger = made_up()
     addresses = Addresses("http://127.0.0.1:3000")
-    return Deciding(create_app(ledger, ledger.store, addresses, MadeUpOperating()), ledger)
+    return Deciding(create_app(ledger, ledger.store, addresses, MadeUpOperating(), NoHelp()), ledger)
 
 
 def token_in(page: str) -> str:

@@ -12,7 +12,7 @@ from oem_submissions.desk.app import create_app
 from oem_submissions.desk.pages import Proof
 from oem_submissions.desk.room import Addresses
 from oem_submissions.desk.serving import with_access
-from oem_submissions_tests.desk.access import listening, loopback_access
+from oem_submissions_tests.desk.access import NoHelp, listening, loopback_access
 from oem_submissions_tests.desk.gates import MadeUpOperating
 from oem_submissions_tests.desk.ledger import NOON, MadeUpLedger, made_up
 
@@ -42,6 +42,7 @@ class RunningDesk:
 def desk() -> Iterator[RunningDesk]:
     """With ana, an operator, at it."""
     ledger, operating = made_up(), MadeUpOperating()
-    app = with_access(create_app(ledger, ledger.store, ADDRESSES, operating, MadeUpProofs()), loopback_access())
+    desk = create_app(ledger, ledger.store, ADDRESSES, operating, NoHelp(), MadeUpProofs())
+    app = with_access(desk, loopback_access())
     with listening(app) as url:
         yield RunningDesk(url, ledger, operating)

@@ -13,6 +13,7 @@ from oem_submissions.domain.breaker import Breaker, Position
 from oem_submissions.domain.contracts import ProbeRecord
 from oem_submissions.domain.dispositions import Disposition, Standing
 from oem_submissions.domain.evidence import artifact_key, bundle_key
+from oem_submissions.domain.hand_over import HandOver
 from oem_submissions.domain.outcomes import Reference
 from oem_submissions.domain.overview import (
     AccountLeases,
@@ -59,6 +60,13 @@ ACCOUNT = Breaker("aurora", "D1042", Position.OPEN, ReasonCode.LOGIN_FAILED, "Th
 SLOW = ReasonCode.PORTAL_UNAVAILABLE
 PINS = Pins("sha256:c0de", "v0003", "sha256:ba5e")
 NOON = datetime(2026, 3, 2, 9, 14, tzinfo=UTC)
+
+
+LOG_IN = HandOver(
+    "a" * 16, "aurora", "D1042", RUN, "the portal asks for a second factor that only a person has: 'I am no robot'",
+    NOON, datetime(2126, 3, 2, tzinfo=UTC), "ana", None, None, None, "https://dealer.aurora.example", 3, NOON,
+)  # fmt: skip
+"""Ana has it."""
 
 
 def a_claim(claim_id: str, state: State, **changes: object) -> Claim:
@@ -177,6 +185,12 @@ class MadeUpLedger:
 
     def held_leases(self) -> list[Lease]:
         return [Lease(1, "aurora", "D1042", RUN, f"worker {HOSTILE}", 812, NOON)]
+
+    def open_hand_overs(self) -> list[HandOver]:
+        return [LOG_IN, replace(LOG_IN, hand_over_id="f" * 16, taken_by=None, asks=HOSTILE)]
+
+    def hand_over(self, hand_over_id: str) -> HandOver | None:
+        return next((known for known in self.open_hand_overs() if known.hand_over_id == hand_over_id), None)
 
     def recent_losses(self, limit: int) -> list[LostLease]:
         return [LostLease(7, NOON, "borealis", "D2001", RUN, "worker-2", 811)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, KEPT, REFUSED, STOPPED, SUNK
+from oem_submissions_tests.desk.ledger import ASKED, FILED, HELD, KEPT, LOG_IN, REFUSED, STOPPED, SUNK
 
 PAGES = [
     "/",
@@ -29,6 +29,9 @@ PAGES = [
     "/oems/aurora/breaker?dealer=D1042",
     "/queue",
     "/alerts",
+    "/hand-overs",
+    f"/hand-overs/{LOG_IN.hand_over_id}",
+    f"/hand-overs/{'f' * 16}",
 ]
 
 RICHEST = [
@@ -45,5 +48,7 @@ RICHEST = [
     "/oems/aurora/suspend",
     "/queue",
     "/alerts",
+    "/hand-overs",
+    f"/hand-overs/{LOG_IN.hand_over_id}",
 ]
 """Of each kind the page with the most on it."""

@@ -30,6 +30,13 @@ def shot(title: str, lines: tuple[str, ...] = ("Repair order  R-20417", "VIN  1F
     return webp(picture)
 
 
+def jpeg(picture: bytes) -> bytes:
+    """The same as JPEG."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").resize((1280, 1000)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def webp(picture: Image.Image) -> bytes:
     """The picture as lossless WebP."""
     buffer = io.BytesIO()

@@ -107,7 +107,9 @@ class FakePortal:
         return self.rules
 
     @contextmanager
-    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[FakeSession]:
+    def session(
+        self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True
+    ) -> Iterator[FakeSession]:
         yield (self.session_type or FakeSession)(self, account)
 
 

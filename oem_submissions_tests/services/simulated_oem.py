@@ -128,7 +128,9 @@ class WorkersPortal:
         return HistoryRules(self.settle_minutes, 36)
 
     @contextmanager
-    def session(self, account: Account, shelf: SessionShelf | None = None) -> Iterator[WorkersSession]:
+    def session(
+        self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True
+    ) -> Iterator[WorkersSession]:
         yield WorkersSession(self.truth, self.pause)
 
 

@@ -97,16 +97,18 @@ def test_the_oldest_claim_that_is_to_be_filed_is_tried_else_the_newest_that_was_
     assert len(portal.filed) == 2
 
 
-def test_the_account_is_held_meanwhile_and_given_back(ledger: Ledger) -> None:
+def test_the_account_is_held_meanwhile_and_given_back_and_no_person_is_asked_to_log_in(ledger: Ledger) -> None:
     seen: list[str] = []
+    asks: list[bool] = []
 
     class Watching(FakePortal):
-        def session(self, account: Any) -> Any:
+        def session(self, account: Any, *, attended: bool = True) -> Any:
             seen.extend(lease.dealer for lease in ledger.held_leases())
+            asks.append(attended)
             return super().session(account)
 
     probe(ledger, Watching(probe_report=GREEN))
-    assert (seen, ledger.held_leases()) == (["10234"], [])
+    assert (seen, ledger.held_leases(), asks) == (["10234"], [], [False])
 
 
 def test_a_store_that_is_down_costs_the_picture_and_not_the_verdict(ledger: Ledger) -> None:

@@ -18,8 +18,10 @@ from oem_submissions.evidence.store_memory import MemoryStore
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ports import EvidenceUnavailable, Prepared, Submission
+from oem_submissions.services import submit
 from oem_submissions.services.accounts import portal_account
 from oem_submissions.services.health import recover_lost_workers
+from oem_submissions.services.release import OpenGate
 from oem_submissions.services.seal import seal_claims
 from oem_submissions.services.submit import TryAgain
 from oem_submissions.settings import EnvironmentSecrets
@@ -48,6 +50,24 @@ def test_a_refused_claim_ends_with_its_reason_and_troubles_no_other(ledger: Ledg
     assert "odometer too high" in (first.reason_text or "")
     assert second.state is State.CONFIRMED
     assert len(portal.filed) == 1
+
+
+def test_a_gate_that_closed_while_a_person_helped_with_the_log_in_is_asked_before_the_click(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = ledger.add_claim(new_claim())
+
+    class Suspended(OpenGate):
+        def closed(self, *_: Any) -> str:
+            return "It was suspended." if portal.log_ins else ""
+
+    portal = FakePortal()
+    monkeypatch.setattr(submit, "STALE_SECONDS", -1.0)
+    (left,) = run(ledger, portal, gate=Suspended(), attempts_budget=1)
+    assert (left.state, left.reason, left.reason_text) == (State.READY, ReasonCode.GATE_CLOSED, "It was suspended.")
+    assert portal.filed == []
+    (filed,) = run(ledger, portal)
+    assert (filed.claim_id, filed.state, len(portal.filed)) == (claim.claim_id, State.CONFIRMED, 1)
 
 
 def test_a_duplicate_at_the_portal_is_held_because_it_may_be_our_own(ledger: Ledger) -> None:

@@ -26,6 +26,7 @@ class DakotaPortal(Skin):
     submit_paths = ("/dakota/returns",)
     login_path = "/dakota/login"
     without = {
+        "puzzle": "its log-in asks none",
         "session_elsewhere": "the portal lets an account be signed in twice",
         "stuck_in_process": "the portal answers at once",
         "swapped_buttons": "its form has one button",
