@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, syn
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.portal.browser import launch_headed
+from oem_submissions.portal.browser import find_browser, launch, launch_headed
 from oem_submissions.portal.locators import is_leaving
 
 PageKind = Literal["login", "form", "confirmation", "refusal", "history"]
@@ -169,13 +169,21 @@ class ClosedPage:
 @contextmanager
 def closed_page(browser: Browser) -> Iterator[ClosedPage]:
     """A `ClosedPage`, gone at the end."""
-    context = browser.new_context(
-        java_script_enabled=False, service_workers="block", accept_downloads=False, proxy={"server": _NO_PROXY}
-    )
-    try:
+    with _context(
+        browser, java_script_enabled=False, service_workers="block", accept_downloads=False, proxy={"server": _NO_PROXY}
+    ) as context:
         yield ClosedPage(context.new_page())
+
+
+@contextmanager
+def _context(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """A context of its own, of which nothing stays. The person, or Ctrl-C, may have closed it before."""
+    context = browser.new_context(**options)
+    try:
+        yield context
     finally:
-        context.close()
+        with suppress(PlaywrightError):
+            context.close()
 
 
 # --- saved ---
@@ -286,20 +294,18 @@ class Recorder:
 @contextmanager
 def recorder(browser: Browser, url: str) -> Iterator[Recorder]:
     """A recorder in a context of its own, of which nothing stays."""
-    context = browser.new_context(no_viewport=True)
-    try:
+    with _context(browser, no_viewport=True) as context:
         yield Recorder(context, url)
-    finally:
-        context.close()
 
 
 @contextmanager
 def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
-    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
-    with sync_playwright() as playwright:
-        browser = launch_headed(playwright)
-        try:
-            with recorder(browser, url) as recording, closed_page(browser) as closed:
-                yield recording, closed
-        finally:
-            browser.close()
+    """A browser with a window at the portal, and a closed page in one without. Raises `ConfigurationError`.
+
+    Two browsers: a second page in the first would be a second window, and lie over the portal's.
+    """
+    with sync_playwright() as playwright, ExitStack() as opened:
+        shown = opened.enter_context(launch_headed(playwright))
+        unseen = opened.enter_context(launch(playwright, find_browser()))
+        recording = opened.enter_context(recorder(shown, url))
+        yield recording, opened.enter_context(closed_page(unseen))
