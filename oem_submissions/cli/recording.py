@@ -26,11 +26,13 @@ from oem_submissions.portal.packs import FILL_IN, unfilled
 from oem_submissions.portal.proposal import in_one_line, put_contract
 from oem_submissions.portal.recognition import Place, Recognised, Wanted, candidates, recognise, without
 from oem_submissions.portal.recording import (
+    MOST_PAGES,
     ClosedPage,
     PageKind,
     RecordedPage,
     Recorder,
     RecordingRefused,
+    further_pages,
     saved_page,
     saved_pages,
 )
@@ -40,18 +42,23 @@ from oem_submissions.portal.scrubbing import Scrubber
 ANSWERS = "answers.yaml"
 """Beside saved pages: what no page says, by the pack's keys."""
 REAL = (
-    "What is submitted in a live portal is really filed. Nothing here clicks or submits for you: you may stop before"
-    " the submission, and give the file of a confirmation that was saved earlier instead."
+    "What you submit in a live portal is really filed, and nothing stops it; nothing is clicked for you. You may stop"
+    " before the submission, and give the file of a confirmation that was saved earlier instead. A claim that you file"
+    " here is filed by hand: see to it that the CRM does not hold it as due, or it is filed again."
 )
 _STOPS: tuple[tuple[PageKind, str], ...] = (
     ("login", "Go to the page on which one signs in. Don't sign in yet."),
-    ("form", "Sign in, and go to the empty form of a new claim. Fill nothing in yet."),
+    ("form", "Sign in, and go to the empty form of a new claim, to its first page. Fill nothing in yet."),
     ("refusal", "A page on which the portal refuses a claim, if you have one. What it does not refuse, it files."),
     (
         "confirmation",
         "The page after a submission. Submit only a claim that is due and yours to file: it is filed then.",
     ),
     ("history", "Go to the list of what was filed."),
+)
+_FURTHER = (
+    "The form's next page, if it has one: fill in the page that shows, and go on to it. If the button on the page that"
+    " was read last files the claim, there is none: don't press that, and answer with -."
 )
 _KEYS = "[Enter: read what the browser shows | FILE: a saved page | -: leave it out] "
 _NUMBERS = frozenset({"settle_minutes", "days"})
@@ -77,12 +84,14 @@ class Pages:
     """What was recorded, or saved."""
 
     by_kind: Mapping[PageKind, RecordedPage]
+    further: tuple[RecordedPage, ...] = ()
+    """Of a form of several pages, those behind the first."""
     around: tuple[RecordedPage, ...] = ()
     typed: frozenset[str] = field(default=frozenset(), repr=False)
 
     def holds(self, public: str) -> Callable[[str], bool]:
         """Whether a text holds something that was typed into a page, and that does not stand in `public`."""
-        pages = (*self.by_kind.values(), *self.around)
+        pages = (*self.by_kind.values(), *self.further, *self.around)
         typed = self.typed | {text for page in pages for text in page.typed}
         scrubber = Scrubber(Needles())
         scrubber.begin_claim([("what was typed", text) for text in typed], [], [public])
@@ -98,28 +107,50 @@ def pages_of(folder: Path, closed: ClosedPage) -> tuple[Pages, dict[str, str]]:
     said = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not isinstance(said, dict):
         raise NotSo(f"{path} is no list of answers: write a key of the pack and its value on each line.")
-    return Pages(saved_pages(folder, closed)), {str(key): str(value) for key, value in said.items()}
+    pages = Pages(saved_pages(folder, closed), further_pages(folder, closed))
+    return pages, {str(key): str(value) for key, value in said.items()}
 
 
 def walk(recording: Recorder, closed: ClosedPage, ask: Ask, say: Callable[[str], None]) -> Pages:
     """Stop by stop through the portal, as the person goes. Raises `RecordingRefused`."""
     say(REAL)
     found: dict[PageKind, RecordedPage] = {}
+    further: list[RecordedPage] = []
     around: list[RecordedPage] = []
+    stop = partial(_stop, recording, closed, ask, say)
     for number, (kind, words) in enumerate(_STOPS, start=1):
-        question = f"{number}/{len(_STOPS)} {words}\n{_KEYS}"
-        answer = recording.waiting_for(partial(ask, question)).strip()
+        seen = stop(kind, f"{number}/{len(_STOPS)} {words}")
+        if seen:
+            found[kind], around = seen[0], [*around, *seen[1:]]
+        elif kind == "form":
+            raise RecordingRefused("Without the form there is no pack: begin again, and show it.")
+        while kind == "form" and len(further) < MOST_PAGES and (seen := stop(kind, f"  {_FURTHER}")):
+            further.append(seen[0])
+            around += seen[1:]
+    return Pages(found, tuple(further), tuple(around), frozenset(recording.typed))
+
+
+def _stop(
+    recording: Recorder, closed: ClosedPage, ask: Ask, say: Callable[[str], None], kind: PageKind, words: str
+) -> list[RecordedPage]:  # fmt: skip
+    """The page that the person shows, and then what else its window shows; nothing when it is left out."""
+    while True:
+        answer = recording.waiting_for(partial(ask, f"{words}\n{_KEYS}"), say).strip()
         if answer == "-":
+            return []
+        try:
+            seen = [saved_page(Path(answer).expanduser(), closed)] if answer else recording.look()
+        except RecordingRefused as error:
+            say(str(error))
             continue
-        if answer:
-            found[kind] = saved_page(Path(answer).expanduser(), closed)
-            continue
-        seen = recording.look()
-        found[kind] = max(seen, key=lambda page: page.controls) if kind in ("login", "form") else seen[0]
-        around += [page for page in seen if page is not found[kind]]
-    if "form" not in found:
-        raise RecordingRefused("Without the form there is no pack: begin again, and show it.")
-    return Pages(found, tuple(around), frozenset(recording.typed))
+        if kind in ("login", "form"):
+            seen.sort(key=lambda page: -page.controls)  # of a window and its frames, the one that holds the form
+        page = seen[0]
+        where = "" if page.path is None else f" at {page.path}"
+        say(f"Read: '{page.title or 'a page without a title'}'{where}, with {page.controls} controls.")
+        if page.controls or kind not in ("login", "form"):
+            return seen
+        say("A page without a control is not what is asked for: show it, and press Enter again.")
 
 
 NOTHING: Mapping[str, Any] = {
