@@ -121,7 +121,9 @@ def launch_headed(playwright: Playwright, environment: Mapping[str, str] | None 
     try:
         return playwright.chromium.launch(executable_path=path, chromium_sandbox=sandbox, headless=False, args=[*QUIET])
     except PlaywrightError as error:
-        screen = next((f"{name}={said}" for name in _SCREENS if (said := environment.get(name))), "this machine's screen")
+        screen = next(
+            (f"{name}={said}" for name in _SCREENS if (said := environment.get(name))), "this machine's screen"
+        )
         raise ConfigurationError(
             f"{path} opens no window on {screen}: start it by hand to see why, or save the pages with a browser"
             " elsewhere, and give their folder with --from-pages."

@@ -69,7 +69,7 @@ _SNAPSHOT = """() => {
   const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "enctype", "href", "required",
                         "readonly", "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
                         "placeholder", "title", "aria-label", "aria-labelledby", "aria-required", "aria-level",
-                        "data-testid", "formaction"]);
+                        "aria-current", "data-testid", "formaction"]);
   const captions = ["button", "submit", "reset"];
   const escaped = text => text.replace(/[&<>"]/g, one => `&#${one.charCodeAt(0)};`);
   const tag = (node, name, more) => {

@@ -328,7 +328,7 @@ def test_an_engineer_walks_through_a_portal_files_nothing_and_leaves_no_secret(
     skin = load_skin(ERIDANI / "portal" / "oem_submissions" / "simulator" / "eridani.py", "Eridani")
     confirmation = ERIDANI / "engineer" / "selectors" / "eridani" / "golden" / "confirmation.html"
     person = Person(port, [
-        ("2/5", signs_in, ""), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)),
+        ("2/5", signs_in, ""), ("a next page?", None, "-"), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)),
         ("5/5", looks_at_the_list, ""),
         ("number of the claim", None, "E26/0004217"), ("choices.coverage.basic", None, "New vehicle"),
         ("history.settle_minutes", None, "45"),
