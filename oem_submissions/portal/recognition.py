@@ -446,18 +446,21 @@ def _form(
     wanted: Sequence[Wanted],
 ) -> list[_View]:  # fmt: skip
     """The form's pages, in their order: what is on which, and how one gets from each to the next."""
-    seen = [_View(closed, page) for page in pages]
+    seen, told = [], []
+    for page in pages:  # one after the other: there is one closed page
+        seen.append(view := _View(closed, page))
+        told.append((view.headings(numbered=len(pages) > 1), view.current_step()))
     found = _spread(seen, wanted)
-    markers = _markers(seen)
+    markers = _markers(told)
     for at, page in enumerate(pages):
         place: Place = (*form, "pages", at)
         view, step = _View(closed, page), FormStep()  # anew: what was shown before is gone
         known.steps.append(step)
         here = {name: view.controls[control] for name, (where, control) in found.items() if where == at}
         step.fields = tuple(one.name for one in wanted if one.name in here)
-        if markers[at] is not None:
-            known.said[*place, "marker"] = markers[at]
-            known.words |= {str(seen[at].current_step())} if "css" in str(markers[at]) else set()
+        if (marker := markers[at]) is not None:
+            known.said[*place, "marker"] = marker
+            known.words |= {str(told[at][1])} if "css" in marker else set()
         _controls(view, known, form, at, here, wanted)
         if len(pages) > 1:
             known.said[*place, "name"] = f"step_{at + 1}"
@@ -492,22 +495,24 @@ def _spread(views: Sequence[_View], wanted: Sequence[Wanted]) -> dict[str, tuple
     return {name: places[number] for name, number in found.items()}
 
 
-def _markers(views: Sequence[_View]) -> list[dict[str, Any] | None]:
-    """What is visible on each page; of several pages, on that alone, or nobody could tell when the next is there."""
-    if len(views) == 1:
-        heading = views[0].heading()
-        return [{"role": "heading", "name": heading} if heading else None]
+def _markers(told: Sequence[tuple[list[str], str | None]]) -> list[dict[str, Any] | None]:
+    """What is visible on each page; of several pages, on that alone, or nobody could tell when the next is there.
+
+    `told` are each page's headings, and the step that it says it is at.
+    """
     made: list[dict[str, Any] | None] = []
-    headings, steps = [view.headings(numbered=True) for view in views], [view.current_step() for view in views]
-    for at, own in enumerate(headings):
-        others = {name for other, names in enumerate(headings) if other != at for name in names}
-        alone = next((name for name in own if name not in others), None)
-        step = steps[at] if steps.count(steps[at]) == 1 else None
+    for at, (own, step) in enumerate(told):
+        others = [other for number, other in enumerate(told) if number != at]
+        elsewhere = {name for names, _ in others for name in names}
+        alone = next((name for name in own if name not in elsewhere), None)
         by_step = {
             "css": f"[aria-current=step]:text-is('{step}')",
             "because": "the page lists all steps, and only this attribute tells which one is current",
         }
-        made.append({"role": "heading", "name": alone} if alone else by_step if step else None)
+        if alone is None and (step is None or step in [other for _, other in others]):
+            made.append(None)
+        else:
+            made.append({"role": "heading", "name": alone} if alone else by_step)
     return made
 
 

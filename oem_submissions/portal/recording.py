@@ -41,7 +41,8 @@ _PUMP_MS = 50
 _BINDING = "__oem_submissions_recorded"
 _LISTEN = f"""() => {{
   const told = (kind, text) => window.{_BINDING}(kind, String(text).slice(0, 500));
-  const secret = e => ["INPUT", "TEXTAREA"].includes(e.tagName) && !["submit", "button", "reset"].includes(e.type);
+  const chosen = ["submit", "button", "reset", "radio", "checkbox"];
+  const secret = e => ["INPUT", "TEXTAREA"].includes(e.tagName) && !chosen.includes(e.type);
   const typed = e => secret(e) && e.value && told("typed", e.value);
   addEventListener("change", event => typed(event.target), true);
   addEventListener("submit", event => [...event.target.elements].forEach(typed), true);
