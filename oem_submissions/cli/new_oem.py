@@ -99,7 +99,7 @@ def new_oem(
     if record and not sys.stdin.isatty():
         raise NotSo("--record asks at a terminal, and this is none: save the pages, and use --from-pages.")
     if record and claim_type is None:
-        claim_type = typer.prompt(f"Type of claim ({', '.join(ClaimType)})", ClaimType.WARRANTY, type=ClaimType)
+        claim_type = typer.prompt("Type of claim", ClaimType.WARRANTY, type=ClaimType)
     new = NewOem(name, title or name.capitalize(), claim_type or ClaimType.WARRANTY)
     free(new, into)
     answers = dict(_answer(one) for one in fill or ()) | ({"reference": reference} if reference else {})

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.text import Text
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from oem_submissions.cli.errors import NotSo, terminal
@@ -24,13 +25,15 @@ from oem_submissions.domain.needles import Needles
 from oem_submissions.domain.texts import shortened, visible
 from oem_submissions.portal.packs import FILL_IN, unfilled
 from oem_submissions.portal.proposal import in_one_line, put_contract
-from oem_submissions.portal.recognition import Place, Recognised, Wanted, candidates, recognise, without
+from oem_submissions.portal.recognition import FormStep, Place, Recognised, Wanted, candidates, recognise, without
 from oem_submissions.portal.recording import (
+    MOST_PAGES,
     ClosedPage,
     PageKind,
     RecordedPage,
     Recorder,
     RecordingRefused,
+    further_pages,
     saved_page,
     saved_pages,
 )
@@ -40,18 +43,23 @@ from oem_submissions.portal.scrubbing import Scrubber
 ANSWERS = "answers.yaml"
 """Beside saved pages: what no page says, by the pack's keys."""
 REAL = (
-    "What is submitted in a live portal is really filed. Nothing here clicks or submits for you: you may stop before"
-    " the submission, and give the file of a confirmation that was saved earlier instead."
+    "What you submit in a live portal is really filed, and nothing stops it; nothing is clicked for you. You may stop"
+    " before the submission, and give the file of a confirmation that was saved earlier instead. A claim that you file"
+    " here is filed by hand: see to it that the CRM does not hold it as due, or it is filed again."
 )
 _STOPS: tuple[tuple[PageKind, str], ...] = (
     ("login", "Go to the page on which one signs in. Don't sign in yet."),
-    ("form", "Sign in, and go to the empty form of a new claim. Fill nothing in yet."),
+    ("form", "Sign in, and go to the empty form of a new claim, to its first page. Fill nothing in yet."),
     ("refusal", "A page on which the portal refuses a claim, if you have one. What it does not refuse, it files."),
     (
         "confirmation",
         "The page after a submission. Submit only a claim that is due and yours to file: it is filed then.",
     ),
     ("history", "Go to the list of what was filed."),
+)
+_FURTHER = (
+    "Has the form a next page? Then fill in the one that shows, and go on to it. But if the button on the page that was"
+    " read last files the claim, don't press it: there is no next page, answer with -."
 )
 _KEYS = "[Enter: read what the browser shows | FILE: a saved page | -: leave it out] "
 _NUMBERS = frozenset({"settle_minutes", "days"})
@@ -68,6 +76,11 @@ _CONTRADICTED: Mapping[tuple[str, ...], Any] = {
 }
 """Guesses of the template that the pages don't bear out."""
 
+_SPARE = "# No field of the claim goes to these. Where the mapping fills one in, list it among the fields, by a name."
+_MARKER = {"role": "heading", "name": f"{FILL_IN}what is visible on this page of the form, and on no other"}
+_SCOPE = {"css": f"{FILL_IN}the form of this page", "because": "nothing else names it"}
+_NEXT = {"click": {"role": "button", "name": f"{FILL_IN}the button that leads to the next page"}}
+
 Ask = Callable[[str], str]
 """Asks the person at the terminal; an empty answer leaves it open."""
 
@@ -77,12 +90,14 @@ class Pages:
     """What was recorded, or saved."""
 
     by_kind: Mapping[PageKind, RecordedPage]
+    further: tuple[RecordedPage, ...] = ()
+    """Of a form of several pages, those behind the first."""
     around: tuple[RecordedPage, ...] = ()
     typed: frozenset[str] = field(default=frozenset(), repr=False)
 
     def holds(self, public: str) -> Callable[[str], bool]:
         """Whether a text holds something that was typed into a page, and that does not stand in `public`."""
-        pages = (*self.by_kind.values(), *self.around)
+        pages = (*self.by_kind.values(), *self.further, *self.around)
         typed = self.typed | {text for page in pages for text in page.typed}
         scrubber = Scrubber(Needles())
         scrubber.begin_claim([("what was typed", text) for text in typed], [], [public])
@@ -98,33 +113,64 @@ def pages_of(folder: Path, closed: ClosedPage) -> tuple[Pages, dict[str, str]]:
     said = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not isinstance(said, dict):
         raise NotSo(f"{path} is no list of answers: write a key of the pack and its value on each line.")
-    return Pages(saved_pages(folder, closed)), {str(key): str(value) for key, value in said.items()}
+    pages = Pages(saved_pages(folder, closed), further_pages(folder, closed))
+    return pages, {str(key): str(value) for key, value in said.items()}
 
 
 def walk(recording: Recorder, closed: ClosedPage, ask: Ask, say: Callable[[str], None]) -> Pages:
     """Stop by stop through the portal, as the person goes. Raises `RecordingRefused`."""
     say(REAL)
     found: dict[PageKind, RecordedPage] = {}
+    further: list[RecordedPage] = []
     around: list[RecordedPage] = []
+    stop = partial(_stop, recording, closed, ask, say)
     for number, (kind, words) in enumerate(_STOPS, start=1):
-        question = f"{number}/{len(_STOPS)} {words}\n{_KEYS}"
-        answer = recording.waiting_for(partial(ask, question)).strip()
+        seen = stop(kind, f"{number}/{len(_STOPS)} {words}")
+        if seen:
+            found[kind], around = seen[0], [*around, *seen[1:]]
+        elif kind == "form":
+            raise RecordingRefused("Without the form there is no pack: begin again, and show it.")
+        last = found.get("form")
+        while kind == "form" and last and len(further) < MOST_PAGES and (seen := stop(kind, _FURTHER, last)):
+            last = seen[0]
+            further.append(last)
+            around += seen[1:]
+    return Pages(found, tuple(further), tuple(around), frozenset(recording.typed))
+
+
+def _stop(
+    recording: Recorder, closed: ClosedPage, ask: Ask, say: Callable[[str], None], kind: PageKind, words: str,
+    last: RecordedPage | None = None,
+) -> list[RecordedPage]:  # fmt: skip
+    """The page that the person shows, and then what else its window shows; nothing when it is left out.
+
+    `last` is the page before, which is not it.
+    """
+    while True:
+        answer = recording.waiting_for(partial(ask, f"{words}\n{_KEYS}"), say).strip()
         if answer == "-":
+            return []
+        try:
+            seen = [saved_page(Path(answer).expanduser(), closed)] if answer else recording.look()
+        except RecordingRefused as error:
+            say(str(error))
             continue
-        if answer:
-            found[kind] = saved_page(Path(answer).expanduser(), closed)
+        if kind in ("login", "form"):
+            seen.sort(key=lambda page: -page.controls)  # of a window and its frames, the one that holds the form
+        page = seen[0]
+        if last is not None and page.html == last.html:
+            say("That page was read already: go on to the next, or answer with - if there is none.")
             continue
-        seen = recording.look()
-        found[kind] = max(seen, key=lambda page: page.controls) if kind in ("login", "form") else seen[0]
-        around += [page for page in seen if page is not found[kind]]
-    if "form" not in found:
-        raise RecordingRefused("Without the form there is no pack: begin again, and show it.")
-    return Pages(found, tuple(around), frozenset(recording.typed))
+        where = "" if page.path is None else f" at {page.path}"
+        say(f"Read: '{page.title or 'a page without a title'}'{where}, with {page.controls} controls.")
+        if page.controls or kind not in ("login", "form"):
+            return seen
+        say("A page without a control is not what is asked for: show it, and press Enter again.")
 
 
 NOTHING: Mapping[str, Any] = {
     "words": {}, "columns": {}, "paths": {}, "sent_format": "", "refused_text": "", "labels": {}, "names": {},
-    "choices": {}, "golden_reference": "", "reference": "", "login_names": None,
+    "choices": {}, "golden_reference": "", "reference": "", "login_names": None, "steps": [],
 }  # fmt: skip
 """The skin of a portal of which nothing was recorded."""
 
@@ -161,9 +207,10 @@ def draft(
     """The scaffold's pack with what the pages say and what was answered. Raises `NotSo` for an answer to nothing."""
     answers = dict(answers)
     reference = answers.pop("reference", None) or _ask_reference(pages, closed, ask)
+    typed = pages.typed | {text for page in (*pages.by_kind.values(), *pages.further) for text in page.typed}
     known = recognise(
-        pages.by_kind, pages.around, claim_type, wanted, kind["search"], listed, closed, reference
-    )  # fmt: skip
+        pages.by_kind, pages.further, pages.around, typed, claim_type, wanted, kind["search"], listed, closed, reference
+    )
     holds = pages.holds(reference or "")
     without(known, holds)
     yaml = YAML(typ="rt")
@@ -182,6 +229,7 @@ def draft(
     made = _pages(pages, known, closed, oem, title, claim_type, choices, reference)
     held = sorted(path for path, said in made.items() if holds(said))
     left = [*open_places.left(), *_goldens_left(pages, reference)]
+    left += known.trouble
     left += [f"{path}: it held what was typed into a page, and was not written" for path in held]
     made = {path: said for path, said in made.items() if path not in held}
     skin = _skin(known, form, choices, oem, reference)
@@ -209,6 +257,7 @@ def _inside(node: Any, key: str | int) -> Any:
 
 def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> None:
     """What is known, in its places; a guess of the template that is not borne out is to be filled in again."""
+    _lay_out(root["forms"][claim_type], known.steps)
     for place, value in known.said.items():
         node: Any = root
         for key in place[:-1]:
@@ -227,14 +276,36 @@ def _fill_in(root: Any, known: Recognised, claim_type: str, pages: Pages) -> Non
             if again is not None:
                 node[place[-1]] = in_one_line({k: DoubleQuotedScalarString(v) for k, v in again.items()})
     form = root["forms"][claim_type]
-    if known.contract is not None:
-        section = form["pages"][0]["contract"]
-        section["scope"] = in_one_line(known.contract.scope.model_dump(mode="json", exclude_none=True))
-        put_contract(section, known.contract)
-        if known.contract.aria is None:
-            section.pop("aria")
+    for page, step in zip(form["pages"], known.steps, strict=True):
+        if (contract := step.contract) is not None:
+            section = page["contract"]
+            section["scope"] = in_one_line(contract.scope.model_dump(mode="json", exclude_none=True))
+            put_contract(section, contract)
+            if contract.aria is None:
+                section.pop("aria")
+        if "errors" in page:
+            page["errors"] = in_one_line(dict(form["refusals"][0]["box"]))
     if frame := pages.by_kind["form"].frame:
         form.insert(1, "frame", in_one_line({"css": frame, "because": "the frame that shows the form"}))
+
+
+def _lay_out(form: Any, steps: Sequence[FormStep]) -> None:
+    """The template's one page as so many as there are, each with its own fields; what is on none stays on the first."""
+    first = form["pages"][0]
+    for step in steps[1:]:
+        page = CommentedMap(name="", marker=in_one_line(_MARKER))
+        if step.fields:
+            page["fields"] = CommentedMap((name, first["fields"].pop(name)) for name in step.fields)
+        if step.shows:
+            page["shows"] = CommentedMap()
+        page["contract"] = CommentedMap(scope=in_one_line(_SCOPE), controls=[])
+        if step.takes_files and "attachments" in first:
+            page["attachments"] = first.pop("attachments")
+        form["pages"].append(page)
+        before = form["pages"][-2]
+        before["next"], before["errors"] = in_one_line(_NEXT), {}
+    if not first["fields"]:
+        first.pop("fields")
 
 
 def _choices(known: Recognised, wanted: Sequence[Wanted]) -> dict[str, dict[str, str]]:
@@ -306,18 +377,16 @@ def _typed(place: Place, value: str) -> Any:
 
 def _with_comments(text: str, known: Recognised) -> str:
     """The controls that no field goes to, ready to be taken in; nobody may see what they hold."""
-    if not known.left:
-        return text
-    lines = [
-        "# No field of the claim goes to these. Where the mapping fills one in, list it among the fields, by a name."
-    ]
-    lines += [
-        f"# a_name: {{find: {json.dumps(find, ensure_ascii=False) if find else '…'}, sensitivity: secret}}   # {words}"
-        for words, find in known.left
-    ]
-    return re.sub(
-        r"(?m)^( +)contract:$", lambda at: "".join(f"  {at[1]}{line}\n" for line in lines) + at[0], text, count=1
-    )
+    steps = iter(known.steps)
+
+    def above(contract: re.Match[str]) -> str:
+        left = next(steps, FormStep()).left
+        found = [(words, json.dumps(find, ensure_ascii=False) if find else "…") for words, find in left]
+        lines = [_SPARE] if left else []
+        lines += [f"# a_name: {{find: {find}, sensitivity: secret}}   # {words}" for words, find in found]
+        return "".join(f"  {contract[1]}{line}\n" for line in lines) + contract[0]
+
+    return re.sub(r"(?m)^( +)contract:$", above, text)
 
 
 # --- golden pages and the simulated portal ---
@@ -334,7 +403,7 @@ def _pages(
         made[f"{folder}/confirmation.html"] = golden(by_kind["confirmation"], known, closed, title, reference)
     if "box" in known.css:
         made[f"{folder}/refusal.html"] = golden(by_kind["refusal"], known, closed, title)
-    own = templates(by_kind, known, closed, title, claim_type, choices, reference)
+    own = templates(by_kind, pages.further, known, closed, title, claim_type, choices, reference)
     made |= {f"oem_submissions/simulator/templates/{oem}/{name}": text for name, text in own.items()}
     return made
 
@@ -383,6 +452,7 @@ def _skin(
         "decision": said(history, "listing", "decisions", "heading"),
     }
     usual = {"start": "/", "login": "/login", "form": "/claims/new", "submit": "/claims", "list": "/claims/list"}
+    usual |= {f"step{number}": f"/claims/step/{number}" for number in range(1, len(known.steps))}
     paths = {usual[name]: path for name, path in known.paths.items() if path and path != f"/{oem}{usual[name]}"}
     return {
         "words": {name: text for name, text in words.items() if text},
@@ -397,6 +467,7 @@ def _skin(
         "golden_reference": reference or "",
         "reference": _numbered(reference) if reference else "",
         "login_names": known.login_names,
+        "steps": [list(step.fields) for step in known.steps] if len(known.steps) > 1 else [],
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.failures import ConfigurationError
 from oem_submissions.portal.locators import register_together
@@ -31,6 +32,7 @@ QUIET = (
 )
 """A browser that speaks to the portal and to nobody else."""
 VARIABLE = "OEM_SUBMISSIONS_BROWSER"
+_SCREENS = ("WAYLAND_DISPLAY", "DISPLAY")
 _SYSTEM = (
     ("chromium-headless-shell", "headless shell", "the system's headless shell"),
     ("chromium", "chromium", "the system's Chromium; chromium-headless-shell needs half of its CPU"),
@@ -102,7 +104,7 @@ def launch(playwright: Playwright, choice: BrowserChoice, extra_arguments: tuple
 def launch_headed(playwright: Playwright, environment: Mapping[str, str] | None = None) -> Browser:
     """A browser with a window, for a person to walk in. Raises `ConfigurationError` where there can be none."""
     environment = os.environ if environment is None else environment
-    if sys.platform.startswith("linux") and not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
+    if sys.platform.startswith("linux") and not any(environment.get(name) for name in _SCREENS):
         raise ConfigurationError(
             "This machine has no screen for a browser's window: save the pages with a browser elsewhere,"
             " and give their folder with --from-pages."
@@ -116,4 +118,13 @@ def launch_headed(playwright: Playwright, environment: Mapping[str, str] | None 
             "No Chromium with a window was found: run `playwright install chromium`, or install Chromium or Chrome."
         )
     sandbox = not (hasattr(os, "geteuid") and os.geteuid() == 0)
-    return playwright.chromium.launch(executable_path=path, chromium_sandbox=sandbox, headless=False, args=[*QUIET])
+    try:
+        return playwright.chromium.launch(executable_path=path, chromium_sandbox=sandbox, headless=False, args=[*QUIET])
+    except PlaywrightError as error:
+        screen = next(
+            (f"{name}={said}" for name in _SCREENS if (said := environment.get(name))), "this machine's screen"
+        )
+        raise ConfigurationError(
+            f"{path} opens no window on {screen}: start it by hand to see why, or save the pages with a browser"
+            " elsewhere, and give their folder with --from-pages."
+        ) from error

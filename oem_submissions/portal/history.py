@@ -24,10 +24,13 @@ SEARCHES = 3
 """Times that a search is made whose page shows another list than the one that was asked for."""
 ROWS = 5000
 """Rows of one page of a list that are read at most. One cell over all columns is a group's heading, or a footer."""
-_TABLE = """(table, [most, cell, page]) => {
+_TABLE = """(table, [most, cell, page, hinted]) => {
+  const hint = each => (each.title || each.querySelector("[title]")?.title || "").trim();
   const spans = row => row.cells.length === 1 && row.cells[0].colSpan > 1;
   const shown = [...table.rows].filter(row => !spans(row)).slice(0, most + 2);
-  const rows = shown.map(row => [...row.cells].map(each => each.innerText.trim().slice(0, cell)));
+  const headings = shown.length ? [...shown[0].cells].map(each => each.innerText.trim()) : [];
+  const said = (each, at) => at && headings[each.cellIndex] === hinted ? hint(each) : each.innerText.trim();
+  const rows = shown.map((row, at) => [...row.cells].map(each => said(each, at).slice(0, cell)));
   const text = document.body.innerText;
   return {headings: rows.length ? rows[0] : [], rows: rows.slice(1), page: text.slice(0, page)};
 }"""
@@ -36,7 +39,7 @@ _TABLE_THERE = f"(table, limits) => table.isConnected ? ({_TABLE})(table, limits
 
 @dataclass(frozen=True)
 class Row:
-    """One filing as the list shows it, by column heading."""
+    """One filing as the list shows it, by column heading; the tooltip where the pack says so (`Submitted.tooltip`)."""
 
     cells: Mapping[str, str]
 
@@ -138,7 +141,9 @@ def rows_shown(walk: Walk, history: History, also: Collection[str] = (), searche
     walk.watch.alive()
     table, empty = look_up(frame, history.table), look_up(frame, history.empty)
     table.or_(empty).first.wait_for(timeout=walk.wait_ms)
-    limits = [ROWS, RAW_LIMIT, PAGE_LIMIT]
+    submitted = history.listing.submitted if history.listing else None
+    hinted = submitted.heading if submitted is not None and submitted.tooltip else None
+    limits = [ROWS, RAW_LIMIT, PAGE_LIMIT, hinted]
     one = find_together(frame, [history.table])
     read: dict[str, Any] | None = one[0].evaluate(_TABLE_THERE, limits) if one else None
     if read is None:  # there is none, or the page was just drawing it anew

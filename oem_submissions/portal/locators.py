@@ -36,8 +36,8 @@ def _anchored(pattern: str) -> str:
 
 Role = Literal[
     "alert", "button", "cell", "checkbox", "combobox", "dialog", "form", "group", "heading", "link", "list", "listitem",
-    "main", "menuitem", "navigation", "option", "progressbar", "radio", "region", "row", "rowheader", "spinbutton",
-    "status", "tab", "table", "textbox",
+    "main", "menuitem", "navigation", "option", "progressbar", "radio", "radiogroup", "region", "row", "rowheader",
+    "spinbutton", "status", "tab", "table", "textbox",
 ]  # fmt: skip
 
 

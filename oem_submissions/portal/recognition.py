@@ -48,6 +48,25 @@ _CONTROLS = f"""controls => {{
     form: [...document.forms].indexOf(e.form), unseen: e.style.display === "none",
   }}));
 }}"""
+_GROUP = """radios => {
+  let group = radios[0].closest("fieldset, [role=radiogroup], [role=group]");
+  if (!group || !radios.every(e => group.contains(e)))
+    for (group = radios[0].parentElement; !radios.every(e => group.contains(e));) group = group.parentElement;
+  return group;
+}"""
+_GROUP_SAID = f"""group => {{
+  const label = {LABEL};
+  const words = text => (text || "").replace(/\\s+/g, " ").trim();
+  const legend = group.tagName === "FIELDSET" && group.querySelector(":scope > legend");
+  let node = group.closest("td, dd") || group;
+  while (node && !(node.previousSibling && words(node.previousSibling.textContent)) && node.tagName !== "FORM")
+    node = node.previousSibling || node.parentElement;
+  return {{
+    role: group.tagName === "FIELDSET" ? "group" : group.getAttribute("role") || "",
+    label: label(group) || (legend ? words(legend.textContent) : ""), id: group.id,
+    before: node && node.previousSibling ? words(node.previousSibling.textContent) : "",
+  }};
+}}"""
 _CLICKABLE = """all => all.map(e => ({
   role: e.tagName === "A" || e.getAttribute("role") === "link" ? "link" : "button",
   name: (e.getAttribute("aria-label") || (e.tagName === "INPUT" ? e.value : e.textContent))
@@ -84,6 +103,7 @@ _SAYS_NOTHING = frozenset(
 """Beside a wording, these change nothing: an address line is no line, but a line number is one."""
 _SIGN_OUT = ("sign out", "log out", "logout", "sign off", "log off", "abmelden")
 _SENDS = frozenset({"submit", "send", "file", "transmit", "absenden", "senden"})
+_GOES_ON = frozenset({"next", "continue", "proceed", "forward", "weiter", "on"})
 _KEEPS = frozenset({"draft", "save", "later", "cancel", "reset", "back", "validate", "check", "delete", "print"})
 _DEALER = ("dealer", "dealer code", "dealer number", "dealer id", "dealership", "dealership code")
 _REFERENCE = re.compile(
@@ -116,6 +136,8 @@ class Seen:
 
     handle: ElementHandle = field(repr=False)
     said: Mapping[str, Any]
+    radios: tuple[Seen, ...] = ()
+    """Of a group of radio buttons, those; the handle is what holds them all."""
 
     def __getitem__(self, key: str) -> Any:
         return self.said[key]
@@ -127,34 +149,63 @@ class Seen:
 
 
 @dataclass
+class FormStep:
+    """One page of the form."""
+
+    fields: tuple[str, ...] = ()
+    """The claim's fields that go there."""
+    takes_files: bool = False
+    scope: str = ""
+    """The CSS of the form; empty when the controls are in none."""
+    button: str = ""
+    """Of the button that leads on or, on the last page, files the claim."""
+    contract: Contract | None = None
+    shows: dict[str, str] = field(default_factory=dict)
+    """The CSS of what repeats fields of earlier pages."""
+    left: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
+    """Controls that no field goes to: what they are called, and how they are found."""
+
+
+@dataclass
 class Recognised:
     """What is known, by place in the pack, and what is known where nothing could be said."""
 
     said: dict[Place, Any] = field(default_factory=dict)
-    contract: Contract | None = None
+    steps: list[FormStep] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    """What the portal does that a pack or a plain simulated portal can't have from pages alone, a sentence each."""
     hints: dict[Place, str] = field(default_factory=dict)
     """By the place, or one that the place is below of."""
     controls: dict[str, str] = field(default_factory=dict)
     """The CSS of each matched control of the form, by the claim's field; `dealer`, too, if it is a control."""
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Texts of the options of each matched select."""
-    left: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
-    """Controls of the form that no field goes to: what they are called, and how they are found."""
+    """Texts of the options of each matched select, and of each matched group of radio buttons."""
+    radios: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The CSS of each radio button, by the claim's field and by its text."""
+    words: set[str] = field(default_factory=set)
+    """What the pack says in its CSS."""
     labels: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     css: dict[str, str] = field(default_factory=dict)
-    """Elements that `redrawing` has to find again: `form`, `button`, `dealer`, `login`, `reference`, `box`."""
+    """Elements that `redrawing` has to find again: `dealer`, `login`, `reference`, `box`."""
     login_names: tuple[str, str] | None = None
     """Under which the log-in sends user and password."""
+    dealer_on: int = 0
+    """The number of the form's page that shows the dealer code, from zero."""
     paths: dict[str, str] = field(default_factory=dict)
-    """Where pages are: `start`, `login`, `form`, `submit`, `list`."""
+    """Where pages are: `start`, `login`, `form`, `submit`, `list`; `step1` … is where the form's pages are sent."""
 
 
 def recognise(
-    pages: Mapping[PageKind, RecordedPage], around: Sequence[RecordedPage], claim_type: str, wanted: Sequence[Wanted],
-    search: str, listed: Sequence[str], closed: ClosedPage, reference: str | None,
+    pages: Mapping[PageKind, RecordedPage], further: Sequence[RecordedPage], around: Sequence[RecordedPage],
+    typed: Collection[str], claim_type: str, wanted: Sequence[Wanted], search: str, listed: Sequence[str],
+    closed: ClosedPage, reference: str | None,
 ) -> Recognised:  # fmt: skip
-    """What the pages say. `around` are pages that hold links only; `reference` is the number of the confirmation."""
+    """What the pages say.
+
+    `further` are the form's pages behind the first, `around` are pages that hold links only; `typed` was typed on the
+    way, and `reference` is the number of the confirmation.
+    """
     known = Recognised()
     form: Place = ("forms", claim_type)
     if page := pages.get("login"):
@@ -163,10 +214,11 @@ def recognise(
     for kind in ("form", "confirmation", "refusal", "history"):
         if (page := pages.get(kind)) is None:
             continue
+        if kind == "form":
+            views += _form([page, *further], closed, typed, known, form, wanted)
+            continue
         views.append(view := _View(closed, page))
         match kind:
-            case "form":
-                _form(view, known, form, wanted)
             case "confirmation":
                 _confirmation(view, known, form, reference)
             case "refusal":
@@ -175,6 +227,7 @@ def recognise(
                 _history(view, known, form, wanted, search, listed)
     views += [_View(closed, page) for page in around]
     _links(views, pages, known, form)
+    _by_script(pages, further, known, form)
     return known
 
 
@@ -188,12 +241,31 @@ class _View:
         said = self.frame.evaluate(_CONTROLS, where)
         silent = ("button", "submit", "reset", "image")
         both = [Seen(handle, one) for handle, one in zip(where, said, strict=True) if one["type"] not in silent]
-        self.controls = [one for one in both if one["type"] != "hidden"]
+        self.controls = self._grouped([one for one in both if one["type"] != "hidden"])
         handles = self.frame.query_selector_all(
             "a[href], button, input[type=submit], input[type=button], [role=button]"
         )
         clickable = zip(handles, self.frame.evaluate(_CLICKABLE, handles), strict=True)
         self.clickable = [Seen(handle, one) for handle, one in clickable]
+
+    def _grouped(self, controls: list[Seen]) -> list[Seen]:
+        """Radio buttons of one name as one control, which chooses among their labels."""
+        groups: dict[tuple[int, str], list[Seen]] = {}
+        for one in controls:
+            if one["type"] == "radio":
+                groups.setdefault((one["form"], one["name"]), []).append(one)
+        made: list[Seen] = []
+        for one in controls:
+            radios = groups.get((one["form"], one["name"]), []) if one["type"] == "radio" else []
+            if radios and one is radios[0]:
+                group = self.frame.evaluate_handle(_GROUP, [radio.handle for radio in radios]).as_element()
+                assert group is not None
+                said = self.frame.evaluate(_GROUP_SAID, group)
+                labels = [radio["label"] for radio in radios]
+                made.append(Seen(group, {**one.said, "hint": "", **said, "options": labels}, tuple(radios)))
+            elif not radios:
+                made.append(one)
+        return made
 
     def only(self, locator: Mapping[str, Any], handle: ElementHandle) -> bool:
         """Whether it hits this element, and no other."""
@@ -208,6 +280,8 @@ class _View:
 
     def find(self, seen: Seen) -> dict[str, Any] | None:
         """The best locator of a control that is no CSS, or None."""
+        if seen.radios:
+            return self._find_group(seen)
         roles = {"select": "combobox", "checkbox": "checkbox", "radio": "radio"}
         role = roles.get(seen["tag"]) or roles.get(seen["type"]) or "textbox"
         ways: list[dict[str, Any]] = [{"label": seen["label"]}] if seen["label"] else []
@@ -215,6 +289,22 @@ class _View:
         ways += [{"testid": seen["testid"]}] if seen["testid"] else []
         ways += [{"role": role, "within": {"beside": seen["before"]}}] if 0 < len(seen["before"]) <= _MOST else []
         return next((way for way in ways if self.only(way, seen.handle)), None)
+
+    def _find_group(self, seen: Seen) -> dict[str, Any] | None:
+        ways: list[dict[str, Any]] = [{"role": seen["role"], "name": seen["label"]}] if seen["role"] else []
+        ways += [{"beside": seen["before"]}] if 0 < len(seen["before"]) <= _MOST else []
+        return next((way for way in ways if self.only(way, seen.handle)), None)
+
+    def find_radios(self, seen: Seen, group: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+        """How each radio button of the group is found, by its label; None unless all are."""
+        found: dict[str, dict[str, Any]] = {}
+        for one in seen.radios:
+            ways: list[dict[str, Any]] = [{"label": one["label"]}, {"label": one["label"], "within": dict(group)}]
+            where = next((way for way in ways if one["label"] and self.only(way, one.handle)), None)
+            if where is None or one["label"] in found:
+                return None
+            found[one["label"]] = where
+        return found
 
     def by_css(self, seen: Seen, attribute: str, because: str = "") -> dict[str, Any] | None:
         """By what the form sends it as, by its id, or by its place. `because` says it better, if it is given."""
@@ -229,14 +319,27 @@ class _View:
         made = ({"css": way, "because": because or why} for way, why in ways.items() if len(way) <= _MOST)
         return next((way for way in made if self.only(way, seen.handle)), None)
 
+    def headings(self, numbered: bool = False) -> list[str]:
+        """The headings that name one thing of this page each; one with a number in it is another the next time.
+
+        `numbered`: a single digit, as in "Step 2", is none.
+        """
+        number, found = r"\d\d" if numbered else r"\d", []
+        for handle in self.frame.query_selector_all(":is(h1, h2, h3, h4)"):
+            name = " ".join(handle.inner_text().split())
+            if name and not re.search(number, name) and self.only({"role": "heading", "name": name}, handle):
+                found.append((handle.evaluate("element => element.tagName"), name))
+        return [name for _, name in sorted(found, key=lambda one: str(one[0]))]
+
     def heading(self) -> str | None:
-        """The first heading that names this page alone; one with a number in it is another the next time."""
-        for level in range(1, 5):
-            for handle in self.frame.query_selector_all(f"h{level}"):
-                name = " ".join(handle.inner_text().split())
-                if name and not re.search(r"\d", name) and self.only({"role": "heading", "name": name}, handle):
-                    return name
-        return None
+        """The first of its headings."""
+        return next(iter(self.headings()), None)
+
+    def current_step(self) -> str | None:
+        """The text of the step that the page says it is at."""
+        said = self.frame.query_selector_all("[aria-current=step]")
+        text = " ".join(said[0].inner_text().split()) if len(said) == 1 else ""
+        return text if text and text.isprintable() and not re.search("['\"\\\\]", text) else None
 
 
 # --- words ---
@@ -338,28 +441,114 @@ def _path(action: str | None, page: RecordedPage) -> str | None:
     return page.path.rpartition("/")[0] + "/" + urlsplit(action).path if page.path else None
 
 
-def _form(view: _View, known: Recognised, form: Place, wanted: Sequence[Wanted]) -> None:
-    first: Place = (*form, "pages", 0)
+def _form(
+    pages: Sequence[RecordedPage], closed: ClosedPage, typed: Collection[str], known: Recognised, form: Place,
+    wanted: Sequence[Wanted],
+) -> list[_View]:  # fmt: skip
+    """The form's pages, in their order: what is on which, and how one gets from each to the next."""
+    seen, told = [], []
+    for page in pages:  # one after the other: there is one closed page
+        seen.append(view := _View(closed, page))
+        told.append((view.headings(numbered=len(pages) > 1), view.current_step()))
+    found = _spread(seen, wanted)
+    markers = _markers(told)
+    for at, page in enumerate(pages):
+        place: Place = (*form, "pages", at)
+        view, step = _View(closed, page), FormStep()  # anew: what was shown before is gone
+        known.steps.append(step)
+        here = {name: view.controls[control] for name, (where, control) in found.items() if where == at}
+        step.fields = tuple(one.name for one in wanted if one.name in here)
+        if (marker := markers[at]) is not None:
+            known.said[*place, "marker"] = marker
+            known.words |= {str(told[at][1])} if "css" in marker else set()
+        _controls(view, known, form, at, here, wanted)
+        if len(pages) > 1:
+            known.said[*place, "name"] = f"step_{at + 1}"
+            known.said[*form, "dealer_page"] = f"step_{known.dealer_on + 1}"
+        _sent(view, known, form, at, wanted, pages[at + 1].came_by if at + 1 < len(pages) else None)
+        _files(view, known, (*place, "attachments"), step)
+        _repeated(view, known, place, step, typed)
+    return seen
+
+
+def _form_on(view: _View) -> int:
+    """The number of the form with the most controls, or with the button that goes on; -1 when there is none."""
     counts = {one["form"]: sum(other["form"] == one["form"] for other in view.controls) for one in view.controls}
-    number = max(counts, key=lambda at: (at >= 0, counts[at]), default=-1)
-    controls = [one for one in view.controls if one["form"] == number and one["type"] != "file"]
-    found = _matched({one.name: one.wordings for one in wanted}, [one for one in controls if not one["readonly"]])
-    for one in wanted:
-        _field(view, known, (*first, "fields", one.name), one, found.get(one.name))
-    taken = {id(seen) for seen in found.values()}
-    _dealer(view, known, form, [one for one in controls if id(one) not in taken], taken)
-    spare = [one for one in controls if id(one) not in taken and not one["unseen"] and not one["readonly"]]
-    known.left = [(_of_a_spare(one), view.find(one)) for one in spare]
-    if spare or len(found) < len(wanted):
-        known.hints[*first, "fields"] = _named([one.words for one in spare], "controls of the page that are left")
-    if (heading := view.heading()) is not None:
-        known.said[*first, "marker"] = {"role": "heading", "name": heading}
-    if number >= 0:
-        secret = {one["name"] for one in spare} | {
-            found[one.name]["name"] for one in wanted if one.name in found and one.sensitivity != "public"
+    if counts:
+        return max(counts, key=lambda at: (at >= 0, counts[at]))
+    going = {one["form"] for one in view.clickable if one["sends"] and _tokens(one["name"]) & (_SENDS | _GOES_ON)}
+    return int(going.pop()) if len(going) == 1 else -1
+
+
+def _spread(views: Sequence[_View], wanted: Sequence[Wanted]) -> dict[str, tuple[int, int]]:
+    """By field, its page and the number of its control there. What one page hides and another shows is the other's."""
+    shown = {(one["name"], one["id"]) for view in views for one in view.controls if not one["unseen"]}
+    places = [
+        (page, at)
+        for page, view in enumerate(views)
+        for at, one in enumerate(view.controls)
+        if one["form"] == _form_on(view) and one["type"] != "file" and not one["readonly"]
+        and not (len(views) > 1 and one["unseen"] and (one["name"], one["id"]) in shown)
+    ]  # fmt: skip
+    wordings = {one.name: one.wordings for one in wanted}
+    found = matched(wordings, [views[page].controls[at].said for page, at in places])
+    return {name: places[number] for name, number in found.items()}
+
+
+def _markers(told: Sequence[tuple[list[str], str | None]]) -> list[dict[str, Any] | None]:
+    """What is visible on each page; of several pages, on that alone, or nobody could tell when the next is there.
+
+    `told` are each page's headings, and the step that it says it is at.
+    """
+    made: list[dict[str, Any] | None] = []
+    for at, (own, step) in enumerate(told):
+        others = [other for number, other in enumerate(told) if number != at]
+        elsewhere = {name for names, _ in others for name in names}
+        alone = next((name for name in own if name not in elsewhere), None)
+        by_step = {
+            "css": f"[aria-current=step]:text-is('{step}')",
+            "because": "the page lists all steps, and only this attribute tells which one is current",
         }
-        _sent(view, known, form, number, secret)
-    _files(view, known, (*first, "attachments"), number)
+        if alone is None and (step is None or step in [other for _, other in others]):
+            made.append(None)
+        else:
+            made.append({"role": "heading", "name": alone} if alone else by_step)
+    return made
+
+
+def _controls(
+    view: _View, known: Recognised, form: Place, at: int, found: Mapping[str, Seen], wanted: Sequence[Wanted]
+) -> None:  # fmt: skip
+    """The fields of one page, the dealer code, and the controls that are left."""
+    place: Place = (*form, "pages", at)
+    number = _form_on(view)
+    controls = [one for one in view.controls if one["form"] == number and one["type"] != "file"]
+    for one in wanted:
+        _field(view, known, (*place, "fields", one.name), one, found.get(one.name))
+    taken = {id(seen) for seen in found.values()}
+    if (*form, "dealer") not in known.said:
+        _dealer(view, known, form, [one for one in controls if id(one) not in taken], taken)
+        known.dealer_on = at if (*form, "dealer") in known.said else 0
+    spare = [one for one in controls if id(one) not in taken and not one["unseen"] and not one["readonly"]]
+    known.steps[at].left = [(_of_a_spare(one), view.find(one)) for one in spare]
+    if spare or len(found) < len(wanted):
+        known.hints[*place, "fields"] = _named([one.words for one in spare], "controls of the page that are left")
+
+
+def _repeated(view: _View, known: Recognised, place: Place, step: FormStep, typed: Collection[str]) -> None:
+    """Fields of earlier pages that this one repeats, beside the same captions, and as they were put in."""
+    earlier = {_tokens(known.labels[name]): name for one in known.steps[:-1] for name in one.fields
+               if name in known.labels}  # fmt: skip
+    shows: dict[str, Any] = {}
+    for caption, value in view.frame.evaluate(_PAIRS):
+        name = earlier.get(_tokens(caption))
+        if name is None or not (value in typed or value in known.options.get(name, ())):
+            continue
+        hit = look_up(view.frame, _LOCATOR.validate_python({"beside": caption})).element_handles()
+        if len(hit) == 1 and view.only({"beside": caption}, hit[0]):
+            shows[name], step.shows[name] = {"beside": caption}, view.css(hit[0])
+    if shows:
+        known.said[*place, "shows"] = shows
 
 
 def _of_a_spare(one: Seen) -> str:
@@ -371,8 +560,9 @@ def _field(view: _View, known: Recognised, place: Place, one: Wanted, seen: Seen
     if seen is None:
         return
     where, witness = view.find(seen), view.by_css(seen, seen["name"])
-    if seen["type"] == "radio":
-        known.hints[place] = f"it is a group of radio buttons, '{seen['name']}': see `radio` in selectors/README.md"
+    radios = view.find_radios(seen, where or witness or {}) if seen.radios else None
+    if seen.radios and radios is None:
+        known.hints[place] = f"not each radio button of the group '{seen['name']}' has a label of its own"
         return
     if where is None and (one.critical or witness is None):
         known.hints[place] = (
@@ -382,12 +572,21 @@ def _field(view: _View, known: Recognised, place: Place, one: Wanted, seen: Seen
     known.said[*place, "find"] = where or {**(witness or {}), "because": "the page gives this control no label"}
     if one.critical:
         known.said[*place, "witness"] = witness
-    kind = "select" if seen["tag"] == "select" else "check" if seen["type"] == "checkbox" else None
-    known.said[*place, "kind"] = kind
+    known.said[*place, "kind"] = _kind(seen)
+    if radios is not None:
+        known.said[*place, "options"] = radios
+        known.radios[one.name] = {radio["label"]: view.css(radio.handle) for radio in seen.radios}
     known.controls[one.name] = view.css(seen.handle)
     known.labels[one.name], known.names[one.name] = seen.words, seen["name"] or seen["id"]
-    if seen["tag"] == "select":
+    if seen["tag"] == "select" or seen.radios:
         known.options[one.name] = tuple(seen["options"])
+
+
+def _kind(seen: Seen) -> str | None:
+    """`PageField.kind`; None for a text."""
+    return "radio" if seen.radios else "select" if seen["tag"] == "select" else (
+        "check" if seen["type"] == "checkbox" else None
+    )  # fmt: skip
 
 
 def _dealer(view: _View, known: Recognised, form: Place, controls: list[Seen], taken: set[int]) -> None:
@@ -407,31 +606,54 @@ def _dealer(view: _View, known: Recognised, form: Place, controls: list[Seen], t
         known.css["dealer"] = witness["css"]
 
 
-def _sent(view: _View, known: Recognised, form: Place, number: int, secret: Collection[str]) -> None:
-    """The contract, and the click that files."""
-    handle = view.frame.query_selector_all("form")[number]
-    because = "the page has only this form"
+def _sent(
+    view: _View, known: Recognised, form: Place, at: int, wanted: Sequence[Wanted], way_on: str | None
+) -> None:  # fmt: skip
+    """The page's contract, and the click that files or, with `way_on` (the button's name, if it is known), leads on."""
+    step, number = known.steps[at], _form_on(view)
+    handle = view.frame.query_selector_all("form")[number] if number >= 0 else view.frame.query_selector("body")
+    assert handle is not None
     ways = [
-        {"css": "form", "because": because},
-        {"css": view.css(handle), "because": "the form of the claim, by its place"},
+        {"css": "form", "because": "the page has only this form"},
+        {"css": view.css(handle) or "body", "because": "the form of the claim, by its place"},
     ]
-    scope = next((way for way in ways if view.only(way, handle)), None)
-    if scope is None:
-        return
-    known.css["form"] = scope["css"]
-    path = _path(handle.get_attribute("action"), view.page)
+    scope = next(way for way in ways if view.only(way, handle))
+    step.scope = scope["css"] if number >= 0 else ""
+    path = _path(handle.get_attribute("action"), view.page) if number >= 0 else None
+    _contract(view, known, step, scope, path, wanted)
+    if view.page.path is not None and at == 0:
+        known.paths["form"] = view.page.path
+    if way_on is None:
+        _files_the_claim(view, known, form, number, path)
+    else:
+        _leads_on(view, known, (*form, "pages", at), number, path, way_on)
+
+
+def _contract(
+    view: _View, known: Recognised, step: FormStep, scope: Mapping[str, Any], path: str | None, wanted: Sequence[Wanted]
+) -> None:  # fmt: skip
+    """What the page must look like, without the options of what may hold somebody's data."""
+    secret = {known.names[one.name] for one in wanted if one.name in step.fields and one.name in known.names
+              and one.sensitivity != "public"}  # fmt: skip
+    own = {known.names.get(name) for name in step.fields}
     where = _LOCATOR.validate_python(scope)
     contract = contract_of(scan(look_up(view.frame, where)), where)
-    controls = tuple(c.model_copy(update={"options": None}) if c.name in secret else c for c in contract.controls)
+    controls = tuple(
+        c.model_copy(update={"options": None}) if c.name in secret or c.name not in own else c
+        for c in contract.controls
+    )
     action = _escaped(path) if path and contract.action is not None else None
-    known.contract = contract.model_copy(update={"controls": controls, "action": action})
+    step.contract = contract.model_copy(update={"controls": controls, "action": action})
+
+
+def _files_the_claim(view: _View, known: Recognised, form: Place, number: int, path: str | None) -> None:
     button = _button(view, number)
     if button is None or not view.only(_said_of(button), button.handle):
         sending = [one["name"] for one in view.clickable if one["form"] == number]
         known.hints[*form, "submit", "button"] = _named(sending, "the form has the buttons")
     else:
         known.said[*form, "submit", "button", "find"] = _said_of(button)
-        known.css["button"] = view.css(button.handle)
+        known.steps[-1].button = view.css(button.handle)
         usual = {"css": "form :is(button, input[type=submit])", "because": "the form has only this button"}
         if not view.only(usual, button.handle):
             usual = view.by_css(button, button["attribute"]) or usual
@@ -440,16 +662,39 @@ def _sent(view: _View, known: Recognised, form: Place, number: int, secret: Coll
         goes = button.handle.get_attribute("formaction")
         known.paths["submit"] = (_path(goes, view.page) if goes else None) or path
         known.said[*form, "submit", "request", "path"] = _escaped(known.paths["submit"])
-    if view.page.path is not None:
-        known.paths["form"] = view.page.path
+        same = [at for at in range(1, len(known.steps)) if known.paths.get(f"step{at}") == known.paths["submit"]]
+        if same:
+            known.trouble.append(
+                f"page {same[0]} of the form is sent to {known.paths['submit']}, as the claim is: the submit gate stops"
+                " it; see `submit.request.previews` for what tells them apart"
+            )
 
 
-def _files(view: _View, known: Recognised, place: Place, number: int) -> None:
-    files = [one for one in view.controls if one["type"] == "file" and one["form"] == number]
-    if len(files) == 1:
+def _leads_on(view: _View, known: Recognised, place: Place, number: int, path: str | None, clicked: str) -> None:
+    inside = [one for one in view.clickable if one["role"] == "button" and one["form"] in (number, -1) and one["name"]]
+    called = [one for one in inside if one["name"] == clicked]
+    plain = [one for one in inside if _tokens(one["name"]) & _GOES_ON and not _tokens(one["name"]) & _KEEPS]
+    chosen = next((found[0] for found in (called, plain, inside) if len(found) == 1), None)
+    if chosen is None or not view.only(_said_of(chosen), chosen.handle):
+        known.hints[*place, "next"] = _named([one["name"] for one in inside], "the page has the buttons")
+        return
+    known.said[*place, "next"] = {"click": _said_of(chosen)}
+    known.steps[-1].button = view.css(chosen.handle)
+    goes = chosen.handle.get_attribute("formaction")
+    known.paths[f"step{len(known.steps)}"] = (_path(goes, view.page) if goes else None) or path or ""
+    if not chosen["sends"]:
+        known.trouble.append(
+            f"page {len(known.steps)} of the form is left by a script: the simulated portal sends a plain form there"
+        )
+
+
+def _files(view: _View, known: Recognised, place: Place, step: FormStep) -> None:
+    files = [one for one in view.controls if one["type"] == "file"]
+    if len(files) == 1 and "files" not in known.labels:
         where = view.find(files[0]) or view.by_css(files[0], files[0]["name"], "the page gives this control no label")
         known.said[*place, 0, "find"] = where
         known.labels["files"] = files[0].words
+        step.takes_files = True
     else:
         known.hints[place] = f"the page has {len(files)} controls for files"
 
@@ -627,6 +872,25 @@ def _links(views: Sequence[_View], pages: Mapping[PageKind, RecordedPage], known
         known.said[place], known.hints[place] = value, hint
 
 
+def _by_script(
+    pages: Mapping[PageKind, RecordedPage], further: Sequence[RecordedPage], known: Recognised, form: Place
+) -> None:  # fmt: skip
+    """What a script sends, where no form says it: as it was seen on the wire."""
+    confirmation, last = pages.get("confirmation"), known.steps[-1] if known.steps else None
+    sends = last is not None and last.contract is not None and last.contract.action is not None
+    if last is None or sends:
+        return
+    if confirmation is not None and confirmation.sent is not None:
+        method, path = confirmation.sent
+        known.said[*form, "submit", "request", "path"] = _escaped(path)
+        known.said[*form, "submit", "request", "method"] = method
+    known.trouble.append(
+        "the claim is sent by a script, and no form says where to: check `submit.request` against the browser's network"
+        " panel, set `confirmation.in_process` if the answer takes its time, and give the simulated portal that script:"
+        " it has plain forms"
+    )
+
+
 def _link_to(page: RecordedPage | None, heading: str | None, links: Mapping[str, str]) -> str | None:
     """The link that was clicked, or the only one that leads to the page, or that is called as the page is."""
     if page is None:
@@ -653,19 +917,26 @@ def without(known: Recognised, typed: Clean) -> None:
     for place, hint in list(known.hints.items()):
         if holds(hint):
             known.hints[place] = "what the page has there can't be told here, since it holds what was typed"
-    known.left = [one for one in known.left if not any(holds(text) for text in _texts(list(one)))]
     known.labels = {name: text for name, text in known.labels.items() if not holds(text)}
     known.options = {name: found for name, found in known.options.items() if not any(map(holds, found))}
-    if known.contract is not None and any(holds(one.name) for one in known.contract.controls):
-        known.contract = None
-    if known.contract is not None:
-        controls = [
-            one.model_copy(update={"options": None if any(map(holds, one.options or ())) else one.options,
-                                   "label": None if holds(one.label or "") else one.label})
-            for one in known.contract.controls
-        ]  # fmt: skip
-        aria = None if holds(known.contract.aria or "") else known.contract.aria
-        known.contract = known.contract.model_copy(update={"controls": tuple(controls), "aria": aria})
+    known.radios = {name: found for name, found in known.radios.items() if name in known.options}
+    known.words = {text for text in known.words if not holds(text)}
+    for step in known.steps:
+        step.left = [one for one in step.left if not any(holds(text) for text in _texts(list(one)))]
+        if step.contract is not None:
+            step.contract = _contract_without(step.contract, holds)
+
+
+def _contract_without(contract: Contract, holds: Clean) -> Contract | None:
+    if any(holds(one.name) for one in contract.controls):
+        return None
+    controls = [
+        one.model_copy(update={"options": None if any(map(holds, one.options or ())) else one.options,
+                               "label": None if holds(one.label or "") else one.label})
+        for one in contract.controls
+    ]  # fmt: skip
+    aria = None if holds(contract.aria or "") else contract.aria
+    return contract.model_copy(update={"controls": tuple(controls), "aria": aria})
 
 
 def _texts(value: Any) -> Iterator[str]:

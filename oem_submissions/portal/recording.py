@@ -10,23 +10,26 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, Request, Route, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from oem_submissions.domain.failures import ConfigurationError
-from oem_submissions.portal.browser import launch_headed
+from oem_submissions.portal.browser import find_browser, launch, launch_headed
 from oem_submissions.portal.locators import is_leaving
 
 PageKind = Literal["login", "form", "confirmation", "refusal", "history"]
 KINDS: tuple[PageKind, ...] = get_args(PageKind)
 MAX_BYTES = 5_000_000
 """Of a saved page, and of what is kept of any page."""
+MOST_PAGES = 20
+"""Of one form."""
 NOWHERE = "https://recorded.invalid"
 """Where a saved page is that does not say where it was saved from."""
 _NO_PROXY = "http://127.0.0.1:9"
@@ -38,13 +41,15 @@ _PUMP_MS = 50
 _BINDING = "__oem_submissions_recorded"
 _LISTEN = f"""() => {{
   const told = (kind, text) => window.{_BINDING}(kind, String(text).slice(0, 500));
-  const secret = e => ["INPUT", "TEXTAREA"].includes(e.tagName) && !["submit", "button", "reset"].includes(e.type);
+  const chosen = ["submit", "button", "reset", "radio", "checkbox"];
+  const secret = e => ["INPUT", "TEXTAREA"].includes(e.tagName) && !chosen.includes(e.type);
   const typed = e => secret(e) && e.value && told("typed", e.value);
   addEventListener("change", event => typed(event.target), true);
   addEventListener("submit", event => [...event.target.elements].forEach(typed), true);
   addEventListener("click", event => {{
-    const link = event.target.closest && event.target.closest("a[href]");
-    if (link) told("link", link.textContent.replace(/\\s+/g, " ").trim());
+    const way = event.target.closest && event.target.closest("a[href], button, [type=submit], [type=button]");
+    const name = way && (way.getAttribute("aria-label") || (way.tagName === "INPUT" ? way.value : way.textContent));
+    if (way) told("clicked", name.replace(/\\s+/g, " ").trim());
   }}, true);
 }}"""
 PATH = """element => {
@@ -65,7 +70,7 @@ _SNAPSHOT = """() => {
   const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "enctype", "href", "required",
                         "readonly", "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
                         "placeholder", "title", "aria-label", "aria-labelledby", "aria-required", "aria-level",
-                        "data-testid", "formaction"]);
+                        "aria-current", "data-testid", "formaction"]);
   const captions = ["button", "submit", "reset"];
   const escaped = text => text.replace(/[&<>"]/g, one => `&#${one.charCodeAt(0)};`);
   const tag = (node, name, more) => {
@@ -97,7 +102,7 @@ _SNAPSHOT = """() => {
     if (["br", "hr", "wbr", "col"].includes(name)) return tag(node, name, "");
     return `${tag(node, name, sent + style)}${inside}</${name}>`;
   };
-  return [document.body ? draw(document.body, false) : "", typed, location.href];
+  return [document.body ? draw(document.body, false) : "", typed, location.href, document.title];
 }"""
 
 
@@ -114,8 +119,12 @@ class RecordedPage:
     """Its body, without scripts, styles and values."""
     typed: tuple[str, ...] = field(default=(), repr=False)
     """What stood in its controls: nothing that is written may hold it."""
+    title: str = field(default="", repr=False)
+    """As the browser's tab shows it: for the person, and for no file."""
     came_by: str = ""
-    """The link that was clicked to get there; empty when nobody knows."""
+    """The link or button that was clicked to get there; empty when nobody knows."""
+    sent: tuple[str, str] | None = None
+    """Method and path of what was sent to the portal last, before it showed; None when nobody knows."""
     frame: str = ""
     """The CSS of the frame that shows it; empty for a page of its own."""
 
@@ -169,13 +178,21 @@ class ClosedPage:
 @contextmanager
 def closed_page(browser: Browser) -> Iterator[ClosedPage]:
     """A `ClosedPage`, gone at the end."""
-    context = browser.new_context(
-        java_script_enabled=False, service_workers="block", accept_downloads=False, proxy={"server": _NO_PROXY}
-    )
-    try:
+    with _context(
+        browser, java_script_enabled=False, service_workers="block", accept_downloads=False, proxy={"server": _NO_PROXY}
+    ) as context:
         yield ClosedPage(context.new_page())
+
+
+@contextmanager
+def _context(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """A context of its own, of which nothing stays. The person, or Ctrl-C, may have closed it before."""
+    context = browser.new_context(**options)
+    try:
+        yield context
     finally:
-        context.close()
+        with suppress(PlaywrightError):
+            context.close()
 
 
 # --- saved ---
@@ -196,6 +213,12 @@ def saved_pages(folder: Path, closed: ClosedPage) -> dict[PageKind, RecordedPage
     return found
 
 
+def further_pages(folder: Path, closed: ClosedPage) -> tuple[RecordedPage, ...]:
+    """Of a form of several pages, those behind the first: `form-2.html`, `form-3.html` …. Raises `RecordingRefused`."""
+    numbered = (folder / f"form-{number}.html" for number in range(2, MOST_PAGES + 1))
+    return tuple(saved_page(path, closed) for path in takewhile(Path.is_file, numbered))
+
+
 def saved_page(path: Path, closed: ClosedPage) -> RecordedPage:
     """One saved page. Raises `RecordingRefused`."""
     if not path.is_file():
@@ -211,10 +234,10 @@ def saved_page(path: Path, closed: ClosedPage) -> RecordedPage:
 
 def snapshot(frame: Frame, url: str | None = None) -> RecordedPage:
     """What the frame shows now. Raises `RecordingRefused`, `PlaywrightError`."""
-    html, typed, here = frame.evaluate(_SNAPSHOT)
+    html, typed, here, title = frame.evaluate(_SNAPSHOT)
     if len(html) > MAX_BYTES:
         raise RecordingRefused("The page holds more than can be read: show a smaller one.")
-    return RecordedPage(url or here, html, tuple(typed))
+    return RecordedPage(url or here, html, tuple(typed), title)
 
 
 # --- live ---
@@ -225,24 +248,41 @@ class Recorder:
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         """Raises `RecordingRefused` when the portal can't be reached."""
-        self._context = context
+        self._context, self._url = context, url
         self.typed: set[str] = set()
-        self._link = ""
+        self._clicked = ""
+        self._sent: tuple[str, str] | None = None
         context.expose_binding(_BINDING, self._told)
         context.add_init_script(f"({_LISTEN})()")
+        context.on("request", self._leaves)
+        self._open()
+
+    def _open(self) -> None:
         try:
-            context.new_page().goto(url)
+            self._context.new_page().goto(self._url)
         except PlaywrightError as error:
-            raise RecordingRefused(f"{url} can't be opened: {str(error).splitlines()[0]}.") from error
+            why = str(error).splitlines()[0]
+            raise RecordingRefused(f"The browser can't open {self._url}, or is gone: {why}. Begin again.") from error
 
     def _told(self, source: Mapping[str, Any], kind: str, text: str) -> None:
         if kind == "typed":
             self.typed.add(str(text))
-        elif kind == "link":
-            self._link = str(text)
+        elif kind == "clicked":
+            self._clicked = str(text)
 
-    def waiting_for(self, answer: Callable[[], str]) -> str:
-        """What the person at the terminal answers; meanwhile the browser goes on. Raises what `answer` raises."""
+    def _leaves(self, request: Request) -> None:
+        if request.method not in ("GET", "HEAD", "OPTIONS") and urlsplit(request.url).netloc == self._netloc:
+            self._sent = (request.method, urlsplit(request.url).path or "/")
+
+    @property
+    def _netloc(self) -> str:
+        return urlsplit(self._url).netloc
+
+    def waiting_for(self, answer: Callable[[], str], say: Callable[[str], None]) -> str:
+        """What the person at the terminal answers; meanwhile the browser goes on. Raises what `answer` raises.
+
+        A window that was closed is opened again, in the same session: what was recorded so far is not lost.
+        """
         given: list[str | BaseException] = []
 
         def wait() -> None:
@@ -254,31 +294,35 @@ class Recorder:
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         while thread.is_alive():
-            self._page().wait_for_timeout(_PUMP_MS)
+            if not self._context.pages:
+                self._open()
+                say(f"The window was closed, and is open again at {self._url}. Ctrl-C ends the recording.")
+            try:
+                self._context.pages[-1].wait_for_timeout(_PUMP_MS)
+            except PlaywrightError:
+                if self._context.pages:
+                    raise
         if isinstance(given[0], BaseException):
             raise given[0]
         return given[0]
 
-    def _page(self) -> Page:
-        if not self._context.pages:
-            raise RecordingRefused("The browser was closed before everything was recorded: begin again.")
-        return self._context.pages[-1]
-
     def look(self) -> list[RecordedPage]:
         """What the newest page shows now, and then its frames. Raises `RecordingRefused`."""
-        page, came_by = self._page(), self._link
+        if not self._context.pages:
+            raise RecordingRefused("There is no window to read.")
+        page, came_by, sent = self._context.pages[-1], self._clicked, self._sent
         page.wait_for_load_state("domcontentloaded")
-        self._link = ""
+        self._clicked, self._sent = "", None
         seen = []
         for frame in page.frames:
             try:
                 where = str(frame.frame_element().evaluate(PATH)) if frame.parent_frame else ""
-                seen.append(replace(snapshot(frame), came_by=came_by, frame=where))
+                seen.append(replace(snapshot(frame), came_by=came_by, sent=sent, frame=where))
             except PlaywrightError as error:
                 if not is_leaving(error):
                     raise
         if not seen:
-            raise RecordingRefused("The page went away while it was read: begin again, and wait until it stands still.")
+            raise RecordingRefused("The page went away while it was read: wait until it stands still.")
         self.typed.update(text for one in seen for text in one.typed)
         return seen
 
@@ -286,20 +330,18 @@ class Recorder:
 @contextmanager
 def recorder(browser: Browser, url: str) -> Iterator[Recorder]:
     """A recorder in a context of its own, of which nothing stays."""
-    context = browser.new_context(no_viewport=True)
-    try:
+    with _context(browser, no_viewport=True) as context:
         yield Recorder(context, url)
-    finally:
-        context.close()
 
 
 @contextmanager
 def recording_of(url: str) -> Iterator[tuple[Recorder, ClosedPage]]:
-    """A browser with a window at the portal, and a closed page beside it. Raises `ConfigurationError`."""
-    with sync_playwright() as playwright:
-        browser = launch_headed(playwright)
-        try:
-            with recorder(browser, url) as recording, closed_page(browser) as closed:
-                yield recording, closed
-        finally:
-            browser.close()
+    """A browser with a window at the portal, and a closed page in one without. Raises `ConfigurationError`.
+
+    Two browsers: a second page in the first would be a second window, and lie over the portal's.
+    """
+    with sync_playwright() as playwright, ExitStack() as opened:
+        shown = opened.enter_context(launch_headed(playwright))
+        unseen = opened.enter_context(launch(playwright, find_browser()))
+        recording = opened.enter_context(recorder(shown, url))
+        yield recording, opened.enter_context(closed_page(unseen))

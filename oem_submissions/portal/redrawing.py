@@ -22,7 +22,8 @@ from oem_submissions.portal.recording import PATH, ClosedPage, PageKind, Recorde
 
 _REDRAW = """([keep, lines, css, scope, marks]) => {
   const kept = new Set(["type", "role", "required", "readonly", "disabled", "multiple", "maxlength", "rows", "cols",
-                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level"]);
+                        "colspan", "rowspan", "scope", "aria-labelledby", "aria-required", "aria-level",
+                        "aria-current"]);
   const speaking = new Set(["placeholder", "title", "aria-label", "value"]);
   const form = scope && document.querySelector(scope);
   const marked = new Map(marks.map(([selector, mark]) => [document.querySelector(selector), mark]));
@@ -61,7 +62,7 @@ _REDRAW = """([keep, lines, css, scope, marks]) => {
       return speaking.has(key) && !(key === "value" && node.type === "radio") ? [[key, said(value, inside)]] : [];
     });
     attributes.push(...Object.entries(mark.attributes || {}));
-    const tag = `<${name}${attributes.map(([key, value]) => ` ${key}="${value}"`).join("")}>`;
+    const tag = `<${name}${attributes.map(([key, value]) => ` ${key}="${value}"`).join("")}${mark.more || ""}>`;
     const children = () => [...node.childNodes].map(child => drawn(child, inside)).join("");
     const empty = ["input", "br", "hr", "wbr", "col"].includes(name);
     const all = empty ? tag : `${tag}${mark.top || ""}${"inner" in mark ? mark.inner : children()}</${name}>`;
@@ -77,6 +78,10 @@ _RELATED = """([selector, what]) => {
   return what === "row begins" && element.tagName === "DD" ? element.previousElementSibling : element;
 }"""
 _HEAD = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{}</title></head>\n<body>\n{}\n</body></html>\n'  # noqa: E501
+
+
+_VALUE = 'values.get(portal.boxes["{0}"].name, "")'
+"""In a template, what was put into a field."""
 
 
 class Ink:
@@ -98,9 +103,10 @@ class Ink:
 def words_of(known: Recognised) -> set[str]:
     """What the pack says: these words, and no others, may stand on a page that is written."""
     said = {text for value in known.said.values() for text in _spoken(value)}
-    said |= {*known.labels.values(), *(option for options in known.options.values() for option in options)}
-    if known.contract is not None:
-        said |= {control.label for control in known.contract.controls if control.label}
+    said |= {*known.words, *known.labels.values()}
+    said |= {option for options in known.options.values() for option in options}
+    contracts = [step.contract for step in known.steps if step.contract is not None]
+    said |= {control.label for contract in contracts for control in contract.controls if control.label}
     return {text for text in said if text}
 
 
@@ -125,8 +131,8 @@ def golden(page: RecordedPage, known: Recognised, closed: ClosedPage, title: str
 
 
 def templates(
-    pages: Mapping[PageKind, RecordedPage], known: Recognised, closed: ClosedPage, title: str, claim_type: str,
-    choices: Mapping[str, Mapping[str, str]], reference: str | None,
+    pages: Mapping[PageKind, RecordedPage], further: Sequence[RecordedPage], known: Recognised, closed: ClosedPage,
+    title: str, claim_type: str, choices: Mapping[str, Mapping[str, str]], reference: str | None,
 ) -> dict[str, str]:  # fmt: skip
     """By file name, what `simulator.plain` shows instead of its own pages; only what was recorded and recognised.
 
@@ -144,8 +150,10 @@ def templates(
     drawing = _Drawing(known, closed, title, names)
     if "login" in known.css:
         made["login.html"] = drawing.login(pages["login"])
-    if "form" in known.css and "button" in known.css:
-        made["form.html"] = drawing.form(pages["form"], known.said.get((*form, "refusals", 0, "box")), choices)
+    if known.steps and all(step.scope and step.button for step in known.steps):
+        box = known.said.get((*form, "refusals", 0, "box"))
+        for at, page in enumerate((pages["form"], *further)):
+            made["form.html" if at == 0 else f"form_{at + 1}.html"] = drawing.form(page, at, box, choices)
     if "reference" in known.css and reference:
         made["done.html"] = drawing.done(pages["confirmation"], reference)
     return made
@@ -180,49 +188,73 @@ class _Drawing:
         }
         return self._drawn(page, [(scope, mark)], ink, scope)
 
-    def form(self, page: RecordedPage, box: Mapping[str, Any] | None, choices: Mapping[str, Mapping[str, str]]) -> str:
-        """The empty form, with every fault of a plain form."""
-        ink, known, scope = Ink(), self.known, self.known.css["form"]
+    def form(
+        self, page: RecordedPage, at: int, box: Mapping[str, Any] | None, choices: Mapping[str, Mapping[str, str]]
+    ) -> str:
+        """One page of the empty form, with every fault of a plain form."""
+        ink, known, step = Ink(), self.known, self.known.steps[at]
         frame = self.closed.show(page.html)
+        fields = [name for name in step.fields if name in known.controls]
         marks: list[tuple[str, Mapping[str, Any]]] = []
-        fields = [name for name in known.controls if name != "dealer"]
         for name in fields:
-            marks.append((known.controls[name], self._control(name, frame, ink, choices.get(name, {}))))
-        if fields and (label := _related(frame, known.controls[fields[0]], "label")):
-            renamed = f'{{{{ "Another label" if "renamed_label" in faults else portal.boxes["{fields[0]}"].label }}}}'
+            marks += self._control(name, frame, ink, choices.get(name, {}))
+        texts = [name for name in fields if name not in known.options]
+        if texts and (label := _related(frame, known.controls[texts[0]], "label")):
+            renamed = f'{{{{ "Another label" if "renamed_label" in faults else portal.boxes["{texts[0]}"].label }}}}'
             marks.append((label, {"inner": ink.of(renamed)}))
-        shown = ink.of("{{ session.dealer }}")
-        if "dealer" in known.controls:
-            marks.append((known.controls["dealer"], {"attributes": {"value": shown}}))
-        elif "dealer" in known.css:
-            marks.append((known.css["dealer"], {"inner": shown}))
+        marks += self._shown(at, ink)
         begins, ends, moved = ink.of("{% if 'moved_button' not in faults %}"), ink.of("{% endif %}"), ink.of("")
-        marks.append((known.css["button"], {"before": begins, "after": ends}))
+        marks.append((step.button, {"before": begins, "after": ends}))
         style = f'class="{box["css"][1:]}"' if box else 'role="alert"'
         attributes = {"name": "claim"}
-        if known.contract is not None and known.contract.action is not None:
-            attributes["action"] = ink.of("{{ portal.at('/claims') }}{{ '/v2' if 'changed_action' in faults }}")
-        first = f'portal.boxes["{fields[0]}"].name' if fields else '""'
-        marks.append((scope, {
+        if step.contract is not None and step.contract.action is not None:
+            goes = "/claims" if at == len(known.steps) - 1 else f"/claims/step/{at + 1}"
+            attributes["action"] = ink.of(f"{{{{ portal.at('{goes}') }}}}{{{{ '/v2' if 'changed_action' in faults }}}}")
+        first = f'portal.boxes["{texts[0]}"].name' if texts else '""'
+        marks.append((step.scope, {
             "attributes": attributes,
             "before": ink.of(f'{{% if errors %}}<div {style}>{{{{ errors|join(" ") }}}}</div>{{% endif %}}'),
             "top": ink.of("{{ faulty.inside(faults) }}") + moved,
             "after": ink.of(f'{{{{ faulty.after(faults, "claim", {first}) }}}}'),
         }))  # fmt: skip
-        text = self._drawn(page, marks, ink, scope)
+        text = self._drawn(page, marks, ink, step.scope)
         button = re.search(r"(?s){% if 'moved_button' not in faults %}(.*?){% endif %}", text)
         assert button is not None
         again = "{% if 'moved_button' in faults %}" + button[1] + "{% endif %}"
         text = text.replace("{{ faulty.inside(faults) }}", "{{ faulty.inside(faults) }}" + again, 1)
         return '{% import "form_faults.html" as faulty %}\n' + text
 
-    def _control(self, name: str, frame: Frame, ink: Ink, choices: Mapping[str, str]) -> dict[str, Any]:
-        value = f'values.get(portal.boxes["{name}"].name, "")'
+    def _shown(self, at: int, ink: Ink) -> list[tuple[str, Mapping[str, Any]]]:
+        """The dealer code, and what the page repeats of earlier ones."""
+        known = self.known
+        shown = f'portal.shown("{{0}}", {_VALUE})'
+        marks: list[tuple[str, Mapping[str, Any]]] = [
+            (css, {"inner": ink.of("{{ " + shown.format(name) + " }}")}) for name, css in known.steps[at].shows.items()
+        ]
+        dealer = ink.of("{{ session.dealer }}")
+        if at == known.dealer_on and "dealer" in known.controls:
+            marks.append((known.controls["dealer"], {"attributes": {"value": dealer}}))
+        elif at == known.dealer_on and "dealer" in known.css:
+            marks.append((known.css["dealer"], {"inner": dealer}))
+        return marks
+
+    def _control(
+        self, name: str, frame: Frame, ink: Ink, choices: Mapping[str, str]
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """What the control holds, or which of its options is chosen."""
+        value, css = _VALUE.format(name), self.known.controls[name]
+        if name in self.known.radios:
+            sent = {text: key for key, text in choices.items()}
+            return [
+                (at, {"attributes": {"value": _inert(html.escape(sent.get(text, text)))},
+                      "more": ink.of(_chosen(value, sent[text], "checked") if text in sent else "")})
+                for text, at in self.known.radios[name].items()
+            ]  # fmt: skip
         if name in self.known.options:
-            return {"inner": ink.of(_options(self.known.options[name], choices, value))}
-        if frame.locator(f"css={self.known.controls[name]}").evaluate("element => element.tagName") == "TEXTAREA":
-            return {"inner": ink.of(f"{{{{ {value} }}}}")}
-        return {"attributes": {"value": ink.of(f"{{{{ {value} }}}}")}}
+            return [(css, {"inner": ink.of(_options(self.known.options[name], choices, value))})]
+        if frame.locator(f"css={css}").evaluate("element => element.tagName") == "TEXTAREA":
+            return [(css, {"inner": ink.of(f"{{{{ {value} }}}}")})]
+        return [(css, {"attributes": {"value": ink.of(f"{{{{ {value} }}}}")}})]
 
     def done(self, page: RecordedPage, reference: str) -> str:
         """The answer: as many numbers as it shows."""
@@ -249,9 +281,13 @@ def _options(texts: Sequence[str], choices: Mapping[str, str], value: str) -> st
     for at, text in enumerate(texts):
         said = sent.get(text, "" if at == 0 else text)
         key, shown = (_inert(html.escape(one)) for one in (said, text))
-        chosen = "{{ ' selected' if " + value + f" == {json.dumps(sent[text])} }}}}" if text in sent else ""
+        chosen = _chosen(value, sent[text], "selected") if text in sent else ""
         made.append(f'<option value="{key}"{chosen}>{shown}</option>')
     return "".join(made)
+
+
+def _chosen(value: str, key: str, word: str) -> str:
+    return f"{{{{ ' {word}' if {value} == {json.dumps(key)} }}}}"
 
 
 def _inert(text: str) -> str:
@@ -280,8 +316,8 @@ def _draw(
     frame: Frame, keep: Sequence[str], known: Recognised, scope: str, marks: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> str:  # fmt: skip
     css = " ".join([*_css_in(known.said.values()), *known.css.values()])
-    says = known.contract.aria if known.contract is not None and scope else None
-    lines = [line.name for line in aria.read(says or "")]
+    says = [step.contract.aria for step in known.steps if step.contract is not None and scope]
+    lines = [line.name for said in says for line in aria.read(said or "")]
     drawn: str = frame.evaluate(_REDRAW, [keep, lines, css, scope, [list(mark) for mark in marks]])
     return re.sub(r"\n\s*\n+", "\n", drawn).strip()
 

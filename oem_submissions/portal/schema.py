@@ -422,6 +422,8 @@ class Submitted(Strict):
     format: Words
     """As Python's `strptime` reads it."""
     timezone: Zone = "UTC"
+    tooltip: bool = False
+    """The time is the tooltip of what stands there, which itself says only how long ago it was."""
 
     @property
     def zone(self) -> ZoneInfo:

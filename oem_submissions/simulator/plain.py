@@ -1,4 +1,7 @@
-"""A plain portal: log in, one form on one page, an answer, a list. `oem-submissions new-oem` starts a skin from it.
+"""A plain portal: log in, one form, an answer, a list. `oem-submissions new-oem` starts a skin from it.
+
+The form is on one page, or is a wizard: a page after the other, what was entered is kept in the session, and only the
+last page files.
 
 A portal that stands on it says its words and the boxes of its form; pages of its own go to `templates/<oem>`.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, ClassVar
 
 from starlette.responses import RedirectResponse, Response
@@ -16,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from oem_submissions.simulator.accounts import Session
 from oem_submissions.simulator.samples import Made
 from oem_submissions.simulator.skin import FORM_FAULTS, Handler, Outcome, Skin, Visit, page_of
-from oem_submissions.simulator.truth import NewFiling
+from oem_submissions.simulator.truth import NewFiling, Received
 from oem_submissions.simulator.uploads import faults_of
 
 ENDED = "Your session is over. Sign in again."
@@ -45,6 +49,8 @@ class Words:
     """The link to the form, and its heading."""
     files: str = "Attachments"
     send: str = "Submit claim"
+    go_on: str = "Next"
+    """Of a wizard's pages but the last."""
     done: str = "Claim received"
     """The heading of the confirmation."""
     number: str = "Claim number"
@@ -74,6 +80,8 @@ class PlainPortal(Skin):
     """The fields that the list shows, under their boxes' labels; it is filtered by the first."""
     refuses: ClassVar[tuple[str, Any, str]]
     """A field, a value of the claim that the portal refuses there, and what it says then."""
+    steps: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """The fields of each page of a wizard; none: the form has one page. Its templates: `form.html`, `form_2.html` …"""
     takes_files: ClassVar[bool] = True
     paths: ClassVar[Mapping[str, str]] = {}
     """Pages that are elsewhere than below `/<oem>`, by the paths of `routes`."""
@@ -97,7 +105,12 @@ class PlainPortal(Skin):
 
     def routes(self) -> list[BaseRoute]:
         """Its pages."""
+        leaves = [
+            self.route(f"/claims/step/{step}", partial(self._leave, step - 1), "POST")
+            for step in range(1, len(self.steps))
+        ]
         return [
+            *leaves,
             self.route("/", self._start, needs_session=False),
             self.route("/login", self._login, "POST", needs_session=False),
             self.route("/logout", self._logout),
@@ -157,36 +170,73 @@ class PlainPortal(Skin):
         return self.page("home.html", visit)
 
     async def _new(self, visit: Visit) -> Response:
+        visit.who.data["entered"], visit.who.data["files"] = {}, []
+        self.world.accounts.save(visit.who)
         return self._form(visit, [])
 
-    def _form(self, visit: Visit, errors: list[str]) -> Response:
-        faults = visit.form_faults(*FORM_FAULTS)
-        return self.page("form.html", visit, errors=errors, values=visit.values, faults=faults)
+    def _form(self, visit: Visit, errors: list[str], step: int = 0) -> Response:
+        """A page of the form, with what was entered so far. The last page's faults are those of the submission."""
+        last = max(len(self.steps) - 1, 0)
+        submission = {"moved_button", "changed_action", "posts_twice"}
+        names = [
+            name for name in FORM_FAULTS
+            if (name in submission and step == last) or (name not in submission and step == 0)
+        ]  # fmt: skip
+        entered = {self.boxes[name].name: value for name, value in visit.who.data.get("entered", {}).items()}
+        template = self._pages.select_template([f"form_{step + 1}.html", "form.html"]).name
+        assert template is not None
+        return self.page(
+            template, visit, errors=errors, values=entered | visit.values, faults=visit.form_faults(*names), step=step,
+            boxes={name: self.boxes[name] for name in self._fields_of(step)}, last=step == last,
+        )  # fmt: skip
+
+    def _fields_of(self, step: int) -> tuple[str, ...]:
+        return self.steps[step] if self.steps else tuple(self.boxes)
+
+    def _sent(self, visit: Visit, step: int) -> dict[str, str]:
+        return {name: visit.values.get(self.boxes[name].name, "").strip() for name in self._fields_of(step)}
+
+    async def _leave(self, step: int, visit: Visit) -> Response:
+        """From a page of the wizard to the next."""
+        fields, data = self._sent(visit, step), visit.who.data
+        if errors := self.errors(visit, fields):
+            return self._form(visit, errors, step)
+        data["entered"] = data.get("entered", {}) | fields
+        data["files"] = data.get("files", []) + [file.received.as_json() for file in visit.files]
+        self.world.accounts.save(visit.who)
+        return self._form(visit, [], step + 1)
 
     async def _submit(self, visit: Visit) -> Response:
-        fields = {name: visit.values.get(box.name, "").strip() for name, box in self.boxes.items()}
+        last, data = max(len(self.steps) - 1, 0), visit.who.data
+        entered = dict.fromkeys(self.boxes, "") | data.get("entered", {}) if self.steps else {}
+        fields = entered | self._sent(visit, last)
         (kind,) = self.kinds
-        files = tuple(file.received for file in visit.files)
+        kept = [Received(**one) for one in data.get("files", [])] if self.steps else []
+        files = (*kept, *(file.received for file in visit.files))
+        visit.values.update(entered)  # what was entered before is part of what is submitted: faults may match it
         new = NewFiling(self.oem, kind, visit.who.dealer, fields, files, visit.post_id)
         errors = self.errors(visit, fields)
         if not errors and (older := self.world.truth.existing(new)) and not visit.fault("no_duplicate_check"):
             errors = [f"{self.words.exists}: {older.reference}"]
         if errors:
-            return self._form(visit, errors)
+            return self._form(visit, errors, last)
         outcome = self.submit(visit, new)
         return outcome if isinstance(outcome, Response) else self._answer(visit, new, outcome)
 
     def errors(self, visit: Visit, fields: Mapping[str, str]) -> list[str]:
-        """What the portal has against the entries, a sentence each; a portal of its own has more."""
-        missing = [box.label for name, box in self.boxes.items() if box.needed and not fields[name]]
+        """What the portal has against the entries, a sentence each; a portal of its own has more.
+
+        `fields` are those of one page of a wizard, or all.
+        """
+        missing = [self.boxes[name].label for name, value in fields.items() if self.boxes[name].needed and not value]
         errors = [f"{label} {self.words.missing}." for label in missing]
         errors += [f"The file's {what} is not taken: {name}" for what, name in faults_of(visit.files)]
         name, value, says = self.refuses
-        return [*errors, says] if fields[name] == str(value) else errors
+        return [*errors, says] if fields.get(name) == str(value) else errors
 
     def _answer(self, visit: Visit, new: NewFiling, outcome: Outcome) -> Response:
         if outcome.duplicate_of is not None:
-            return self._form(visit, [f"{self.words.exists}: {outcome.duplicate_of}"])
+            return self._form(visit, [f"{self.words.exists}: {outcome.duplicate_of}"], max(len(self.steps) - 1, 0))
         return self.page("done.html", visit, outcome=outcome, new=new)
 
     async def _list(self, visit: Visit) -> Response:

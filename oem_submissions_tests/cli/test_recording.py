@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import queue
 import re
 import shutil
 import socket
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from oem_submissions.cli import recording
 from oem_submissions.cli.errors import NotSo
@@ -32,8 +28,8 @@ from oem_submissions.portal.recording import ClosedPage, RecordingRefused, close
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.settings import PROJECT
 from oem_submissions.simulator.server import Simulator
-from oem_submissions.simulator.skin import Skin
 from oem_submissions_tests.acceptance.test_new_oem import ERIDANI, project
+from oem_submissions_tests.cli.walking import Person, load_skin
 
 __all__ = ["project"]
 VEGA = PROJECT / "docs" / "tutorial" / "vega"
@@ -252,54 +248,6 @@ def test_a_number_gives_the_pattern_of_its_like(reference: str, pattern: str) ->
 # --- a walk through a portal ---
 
 
-def load_skin(path: Path, name: str) -> type[Skin]:
-    spec = importlib.util.spec_from_file_location(f"recorded_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    found: type[Skin] = getattr(module, name)
-    return found
-
-
-class Person:
-    """Sits at the browser and at the terminal: an act and an answer for every question, in a thread of their own."""
-
-    def __init__(self, port: int, acts: list[tuple[str, Callable[[Page], None] | None, str]]) -> None:
-        self._port, self._acts = port, acts
-        self._asked: queue.Queue[str | None] = queue.Queue()
-        self._said: queue.Queue[str | BaseException] = queue.Queue()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        self._thread.start()
-
-    def ask(self, question: str) -> str:
-        self._asked.put(question)
-        answer = self._said.get(timeout=60)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def leave(self) -> None:
-        self._asked.put(None)
-        self._thread.join(timeout=30)
-
-    def _live(self) -> None:
-        with sync_playwright() as playwright:
-            mine = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{self._port}")
-            while (question := self._asked.get()) is not None:
-                try:
-                    self._said.put(self._answer(mine, question))
-                except BaseException as error:  # noqa: BLE001 - raised where it was asked
-                    self._said.put(error)
-
-    def _answer(self, mine: Browser, question: str) -> str:
-        words, act, answer = next((one for one in self._acts if one[0] in question), ("", None, ""))
-        if act is not None:
-            act(next(p for c in mine.contexts for p in c.pages if "/eridani" in p.url))
-        return answer
-
-
 SECRETS = {"user": "jdoe-4711", "password": "correct-horse", "customer": "MRS. PETRA HOLLINGWORTH SAYS NOISE"}
 
 
@@ -327,8 +275,8 @@ def test_an_engineer_walks_through_a_portal_files_nothing_and_leaves_no_secret(
 ) -> None:
     skin = load_skin(ERIDANI / "portal" / "oem_submissions" / "simulator" / "eridani.py", "Eridani")
     confirmation = ERIDANI / "engineer" / "selectors" / "eridani" / "golden" / "confirmation.html"
-    person = Person(port, [
-        ("2/5", signs_in, ""), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)),
+    person = Person(port, "/eridani", [
+        ("2/5", signs_in, ""), ("a next page?", None, "-"), ("3/5", is_refused, ""), ("4/5", None, str(confirmation)),
         ("5/5", looks_at_the_list, ""),
         ("number of the claim", None, "E26/0004217"), ("choices.coverage.basic", None, "New vehicle"),
         ("history.settle_minutes", None, "45"),

@@ -7,12 +7,14 @@ import json
 import logging
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Error as PlaywrightError
+from starlette.responses import Response
 
 from adapters.aurora.portal import Aurora
 from oem_submissions.domain.evidence import FAILURE, POST_CONFIRM, READBACK
@@ -23,7 +25,9 @@ from oem_submissions.portal.capture import CaptureFailed, check_picture, picture
 from oem_submissions.portal.runtime import BrowserRuntime
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import STEPS
+from oem_submissions.simulator import aurora as simulated
 from oem_submissions.simulator.server import Simulator
+from oem_submissions.simulator.skin import Visit
 from oem_submissions_tests.portal.parts import SELECTORS, file_claim, newest_pack, prepare, session, warranty
 
 
@@ -85,6 +89,36 @@ def test_what_can_not_be_recorded_does_not_leave(chromium: BrowserRuntime, simul
         assert answer.wire.sent_at is None
         assert posts(simulator) == 0
         assert isinstance(file_claim(opened, warranty("RO-1")).outcome, Filed)
+
+
+class AnotherClaimsVin(simulated.Aurora):
+    """The confirmation has the right number, and repeats what belongs to another claim."""
+
+    another = "1HGCM82633A004352"
+
+    def page(self, template: str, visit: Visit, status: int = 200, **context: Any) -> Response:
+        if template == "confirmation.html" and visit.values.get("repair_order") == "RO-2":
+            fields = context["claim"].fields | {"vin": self.another}
+            context["claim"] = replace(context["claim"], fields=fields)
+        return super().page(template, visit, status, **context)
+
+
+def test_a_confirmation_that_repeats_another_claims_values_is_not_believed(
+    chromium: BrowserRuntime, tmp_path: Path
+) -> None:
+    marker = "      marker: {role: heading, name: Claim submitted}\n"
+    selectors = spoiled(tmp_path, marker, marker + "      shows: {vin: {beside: VIN}}\n")
+    with (
+        Simulator(skins=[AnotherClaimsVin]) as portal,
+        session(chromium, portal, "aurora", selectors=selectors) as opened,
+    ):
+        assert isinstance(file_claim(opened, warranty("RO-1")).outcome, Filed)
+        outcome = file_claim(opened, warranty("RO-2"), "claim-2").outcome
+        assert isinstance(outcome, Unknown)
+        assert outcome.reason is ReasonCode.REFERENCE_SUSPECT
+        assert outcome.text.endswith("does not repeat the claim's 'vin' as it was filled in.")
+        assert AnotherClaimsVin.another not in outcome.text
+        assert portal.client.truth("aurora")["filed"] == 2, "it is filed: held, and looked up"
 
 
 def test_a_lost_response_is_unknown_and_the_next_claim_is_filed(chromium: BrowserRuntime, simulator: Simulator) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,19 +16,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
 
 from oem_submissions import wiring
 from oem_submissions.conformance.stage import Stage
 from oem_submissions.conformance.suite import Outcome, chosen, run_suite
 from oem_submissions.conformance.trial import Trial, begin
+from oem_submissions.domain.dispositions import Disposition
 from oem_submissions.domain.evidence import POST_CONFIRM, PRE_SUBMIT, bundle_key
 from oem_submissions.domain.records import Claim
 from oem_submissions.domain.states import State
+from oem_submissions.domain.sweeping import Kind
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.services.bound import Services
+from oem_submissions.services.dispositions import poll_dispositions
 from oem_submissions.services.release import OpenGate
 from oem_submissions.services.submit import Partition
+from oem_submissions.services.sweep import sweep_account
 from oem_submissions.settings import EnvironmentSecrets
 from oem_submissions.simulator.samples import Made
 from oem_submissions_tests.crm.roundup import RoundupWorld, roundup_world
@@ -132,6 +138,36 @@ def test_files_that_did_not_all_arrive_are_sent_by_the_look_and_none_twice(stage
         trial.later(2)
         trial.work()
         judge(trial, trial.claim(claim.claim_id), looked_up=True)
+
+
+def test_a_real_list_that_tells_ages_is_swept_and_polled_by_the_times_in_its_tooltips(stages: Stages) -> None:
+    with begin(stages.of("trac"), 93, "warranty") as trial:
+        claim_id = trial.come_due().claim_id
+        trial.work()
+        trial.later(2)
+        number = str(trial.claim(claim_id).reference)
+        by_hand = {"field_repair_order": "RO-BY-HAND", "field_repair_line": "1", "field_coverage": "Basic"}
+        act_as_a_person(trial, "/newticket", {"field_summary": "By hand", "submit": "Create ticket", **by_hand})
+        act_as_a_person(trial, f"/ticket/{number[1:]}", {"action": "resolve", "submit": "Submit changes"})
+        dealer, services = trial.account.dealer, trial.services
+        sweep = sweep_account(services.reader("trac", dealer, "sweep", "worker", trial.stage.portal)).sweep
+        assert ([found.kind for found in sweep.findings], sweep.conclusive) == ([Kind.HAND_KEYED], True)
+        poll_dispositions(services.reader("trac", dealer, "poll", "worker", trial.stage.portal))
+        standing = trial.stage.ledger.standings("trac", dealer)[claim_id]
+        assert standing.disposition is Disposition.PAID
+
+
+def act_as_a_person(trial: Trial, path: str, fields: dict[str, str]) -> None:
+    """Send Trac's form on that page, by hand."""
+    account, url = trial.account, f"{real(trial).http_url}{path}"
+    with requests.Session() as session:
+        session.auth = (account.username, account.password)
+        session.get(f"{real(trial).http_url}/login", timeout=30)
+        kept = dict(
+            re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', session.get(url, timeout=30).text)
+        )
+        answer = session.post(url, data={"action": "create"} | kept | fields, timeout=30, allow_redirects=False)
+    assert answer.status_code == 303, answer.text[:2000]
 
 
 def judge(trial: Trial, claim: Claim, *, looked_up: bool) -> None:

@@ -41,6 +41,7 @@ _CONFIG: Sequence[tuple[str, str, str]] = (
     ("query", "default_query", "?reporter=$USER&repair_order=~&order=id&" + "&".join(f"col={c}" for c in _COLUMNS)),
     ("query", "items_per_page", "20"),
     ("trac", "default_date_format", ""),
+    ("trac", "default_timezone", "GMT"),
 )
 _ADMIN = ("-m", "trac.admin.console")
 _SERVER = ("-m", "trac.web.standalone")
