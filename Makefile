@@ -16,10 +16,10 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench lint lock clean
+.PHONY: help setup demo up test test-thorough bench lint lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-13s %s\n' "$$name" "$$text"; done
 
 setup: $(BROWSER) ## all set-up and nothing else; the virtual environment is .venv/
 
@@ -31,6 +31,9 @@ up: $(BROWSER) ## the stack for real use; UP_ARGS="--simulate"
 
 test: $(BROWSER) ## every test of every tier; TEST_ARGS="-k evidence"
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+test-thorough: $(BROWSER) ## the same, and all of what `test` tries a part of; takes hours
+	@$(MAKE) test TEST_ARGS='--hypothesis-profile thorough $(TEST_ARGS)'
 
 bench: $(BROWSER) ## what things cost, as a table; BENCH_ARGS="--json"
 	@$(BIN)/python -m oem_submissions_tests.bench $(BENCH_ARGS)

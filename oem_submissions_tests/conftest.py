@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import settings
 from psycopg import sql
 from sqlalchemy import Engine
@@ -20,6 +22,22 @@ from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions_tests.many_claims import fill
 
 settings.register_profile("thorough", max_examples=1000, stateful_step_count=60, deadline=None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_are_read_once() -> Iterator[None]:
+    """Dagster reads its eighty migrations anew for every run of an instance in a folder: a quarter of such a test."""
+    read, kept = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def once(config: Config) -> ScriptDirectory:
+        where = config.get_main_option("script_location")
+        if where not in kept:
+            kept[where] = read(config)
+        return kept[where]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ScriptDirectory, "from_config", once)
+        yield
 
 
 @pytest.fixture(scope="session")

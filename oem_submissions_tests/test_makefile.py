@@ -114,5 +114,5 @@ def test_help_lists_every_target(folder: Path) -> None:
     done = make(folder)
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "help", "setup", "demo", "up", "test", "bench", "lint", "lock", "clean",
+        "help", "setup", "demo", "up", "test", "test-thorough", "bench", "lint", "lock", "clean",
     ]  # fmt: skip

@@ -42,6 +42,8 @@ class Job:
     """Whether the write is done by then."""
     log: Path
     """Gets a line per write."""
+    only: tuple[str, ...] = ()
+    """The names of the writes that count; none: every write, and of those `ALIKE` the first pair of a row."""
     lease_seconds: float = 60.0
     click_seconds: float = 20.0
     stops_at: str = ""
@@ -51,6 +53,12 @@ class Job:
 
 OUTWARD = ("commit moved ARMED", "request POST", "write_outcome", "commit crm_told SYNCED")
 """Writes that are struck after they are done, too: to die after any other is to die before the next, and that is."""
+SLICE = (*OUTWARD, "commit sent", "commit moved CONFIRMED")
+"""Those before which a world looks most different. Every write of the services, on parts that die in no time, is struck
+by `services/test_submit.py`, `test_seal.py` and `test_reconcile.py`.
+"""
+SLICE_AFTER = ("request POST", "commit crm_told SYNCED")
+"""Of those that are done, the ones that no other write of the slice follows at once."""
 ALIKE = ("put", "commit evidence_kept")
 """Writes that come in rows, a pair for each piece of evidence: the first pair of a row stands for the others."""
 
@@ -71,7 +79,7 @@ class Strike:
         """Do the write, unless the worker dies first."""
         if threading.current_thread() is not threading.main_thread():
             return write()
-        counts = name in OUTWARD if self._job.after else name not in self._row
+        counts = name in self._job.only if self._job.only else name not in self._row
         self._row = {*self._row, name} if name in ALIKE else set()
         self._count += counts
         strikes = counts and self._count == self._job.strike  # asked now: in a request's writing, SENT is written

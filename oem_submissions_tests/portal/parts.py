@@ -22,6 +22,7 @@ from oem_submissions.domain.claims import (
     vin_check_digit,
 )
 from oem_submissions.domain.outcomes import Answer, Wire
+from oem_submissions.portal import runtime as runtimes
 from oem_submissions.portal.adapter import PortalAdapter
 from oem_submissions.portal.packs import versions
 from oem_submissions.portal.probe import OnView
@@ -108,15 +109,21 @@ def session(
     totp: str | None = None,
     on_page: Callable[[OnView], None] | None = None,
     shelf: SessionShelf | None = None,
+    judged: bool = True,
 ) -> Iterator[BrowserSession]:
-    """A session at a simulated portal; another adapter or other packs use the same browser."""
+    """A session at a simulated portal; another adapter or other packs use the same browser.
+
+    `judged`: whether their golden pages count as judged already, which costs more than a claim. Ours are, once.
+    """
     simulator.client.add_account(oem, "10234", "jdoe", "secret-pw-7", "Lakeside Motors", totp)
     other = BrowserRuntime(
         lambda name: adapter or registry.adapter(name), selectors or SELECTORS, {oem: simulator.http_url}, limits=SHORT
     )
     other.browser = runtime.browser  # type: ignore[method-assign]
-    account = Account(oem, "10234", "jdoe", "secret-pw-7", totp)
-    with other.portal(oem, on_page=on_page).session(account, shelf) as opened:
+    portal = other.portal(oem, on_page=on_page)
+    if judged and (adapter or selectors):
+        runtimes._checked.add((portal.pins.pack_digest, portal.pins.adapter_digest))
+    with portal.session(Account(oem, "10234", "jdoe", "secret-pw-7", totp), shelf) as opened:
         yield opened
 
 

@@ -334,7 +334,9 @@ def test_a_proposal_is_a_candidate_that_is_right_and_that_nothing_loads(tmp_path
     assert (pack.version, pack.data.released, pack.data.why) == (
         following, date(2026, 11, 24), "The VIN is called otherwise.",
     )  # fmt: skip
-    with session(probed.chromium, probed.simulator, "cascade", selectors=with_goldens(tmp_path)) as opened:
+    with session(
+        probed.chromium, probed.simulator, "cascade", selectors=with_goldens(tmp_path), judged=False
+    ) as opened:
         report = probed.under("renamed_label", "cascade", opened)
     assert (report.changes, report.red, report.walked) == ((), False, ("delivery_report", "incentive"))
 

@@ -1,6 +1,6 @@
 """One claim is filed once, in whatever order things happen; and the machine that says so finds planted faults.
 
-`pytest --hypothesis-profile thorough` draws anew, and many more.
+`make test-thorough` draws anew, and many more.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from oem_submissions.ledger.chain import append_event
 from oem_submissions.ledger.moves import database_now
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.ledger.tables import attempts, claims
+from oem_submissions_tests.breadth import THOROUGH
 from oem_submissions_tests.services.machine import Machine, MachineLedger
 from oem_submissions_tests.services.simulated_oem import WorkersPortal
 
@@ -27,17 +28,13 @@ QUICK = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=60,
+    max_examples=20,
     stateful_step_count=50,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 """The same on every machine, and a failure is not made smaller: that takes minutes."""
-CHOSEN = (
-    settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    if settings.get_current_profile_name() == "thorough"
-    else QUICK
-)
+CHOSEN = settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck)) if THOROUGH else QUICK
 FINDS_EARLY = 15
 """The seed of the planted faults: it finds each within ten examples. Another may need two hundred, or more."""
 
