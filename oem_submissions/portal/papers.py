@@ -78,6 +78,11 @@ def require_whose(adapter: PortalAdapter, pack: Pack) -> None:
         form = pack.form(claim_type)
         key = set(natural_key_fields(adapter, claim_type))
         for rule in form.confirmation.papers:
+            if not key & {*form.fields}:
+                raise ConfigurationError(
+                    f"Pack {pack.version} of {pack.oem}: no field of {claim_type} is called as in the natural key, so a"
+                    " document can't be told from another claim's. Call them as the claim does, in a new version."
+                )
             needed = key & ({*form.fields, "dealer_code"} if isinstance(rule, Email) else {*form.fields})
             if missing := sorted(needed - set(names_in(rule.holds))):
                 raise ConfigurationError(
