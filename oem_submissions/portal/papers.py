@@ -44,10 +44,11 @@ _FETCH = """async ([url, most, milliseconds]) => {
   const whole = {mode: "same-origin", credentials: "same-origin", cache: "no-store"};
   const answer = await fetch(url, {...whole, signal: AbortSignal.timeout(milliseconds)});
   if (answer.status !== 200 || !answer.body) return {status: answer.status};
+  if (Number(answer.headers.get("content-length")) > most) return {status: 200};
   const reader = answer.body.getReader(), pieces = [];
   for (let size = 0, piece; !(piece = await reader.read()).done; pieces.push(piece.value)) {
     size += piece.value.length;
-    if (size > most) { reader.cancel(); return {status: 200, size}; }
+    if (size > most) { reader.cancel(); return {status: 200}; }
   }
   const read = new FileReader();
   const done = new Promise(resolve => { read.onload = () => resolve(read.result); });
@@ -169,11 +170,12 @@ def linked_pdf(walk: Walk, scope: Frame, rule: Pdf, seconds: float) -> Paper | U
         return url
     while True:
         walk.watch.alive()
-        left = min(max(1.0, deadline - time.monotonic()), walk.limits.answer_seconds)
+        left = min(max(1.0, deadline - time.monotonic()), walk.limits.page_seconds)
         try:
             answer = scope.evaluate(_FETCH, [url, rule.max_bytes, left * 1000])
         except PlaywrightError as error:
-            return _missing(f"The PDF could not be fetched: {error.message.splitlines()[0]}")
+            why = error.message.splitlines()[0].removeprefix("Frame.evaluate: ").rstrip(".")
+            return _missing(f"The PDF could not be fetched within {left:.0f} seconds: {why}.")
         if answer["status"] == 200:
             break
         if time.monotonic() + _AGAIN_MS / 1000 > deadline:
