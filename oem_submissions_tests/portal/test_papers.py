@@ -52,6 +52,8 @@ from oem_submissions_tests.portal.parts import SELECTORS, SHORT, file_claim, new
 from oem_submissions_tests.services.runs import let_pass, run
 
 AUTHSERV = "mx.dealer.example"
+PATIENT = replace(SHORT, sent_seconds=5, answer_seconds=6)
+"""A portal that is slow because the machine is must not be taken for one that lost the answer."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,7 @@ def mail() -> Iterator[MailServer]:
 
 @contextmanager
 def portal(chromium: BrowserRuntime, aurora: Simulator, selectors: Path) -> Iterator[BrowserPortal]:
-    runtime = BrowserRuntime(registry.adapter, selectors, {"aurora": aurora.http_url}, limits=SHORT)
+    runtime = BrowserRuntime(registry.adapter, selectors, {"aurora": aurora.http_url}, limits=PATIENT)
     runtime.browser = chromium.browser  # type: ignore[method-assign]
     yield runtime.portal("aurora")
 
