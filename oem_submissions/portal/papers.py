@@ -44,10 +44,11 @@ _FETCH = """async ([url, most, milliseconds]) => {
   const whole = {mode: "same-origin", credentials: "same-origin", cache: "no-store"};
   const answer = await fetch(url, {...whole, signal: AbortSignal.timeout(milliseconds)});
   if (answer.status !== 200 || !answer.body) return {status: answer.status};
+  if (Number(answer.headers.get("content-length")) > most) return {status: 200};
   const reader = answer.body.getReader(), pieces = [];
   for (let size = 0, piece; !(piece = await reader.read()).done; pieces.push(piece.value)) {
     size += piece.value.length;
-    if (size > most) { reader.cancel(); return {status: 200, size}; }
+    if (size > most) { reader.cancel(); return {status: 200}; }
   }
   const read = new FileReader();
   const done = new Promise(resolve => { read.onload = () => resolve(read.result); });
@@ -78,6 +79,11 @@ def require_whose(adapter: PortalAdapter, pack: Pack) -> None:
         form = pack.form(claim_type)
         key = set(natural_key_fields(adapter, claim_type))
         for rule in form.confirmation.papers:
+            if not key & {*form.fields}:
+                raise ConfigurationError(
+                    f"Pack {pack.version} of {pack.oem}: no field of {claim_type} is called as in the natural key, so a"
+                    " document can't be told from another claim's. Call them as the claim does, in a new version."
+                )
             needed = key & ({*form.fields, "dealer_code"} if isinstance(rule, Email) else {*form.fields})
             if missing := sorted(needed - set(names_in(rule.holds))):
                 raise ConfigurationError(
@@ -164,11 +170,12 @@ def linked_pdf(walk: Walk, scope: Frame, rule: Pdf, seconds: float) -> Paper | U
         return url
     while True:
         walk.watch.alive()
-        left = min(max(1.0, deadline - time.monotonic()), walk.limits.answer_seconds)
+        left = min(max(1.0, deadline - time.monotonic()), walk.limits.page_seconds)
         try:
             answer = scope.evaluate(_FETCH, [url, rule.max_bytes, left * 1000])
         except PlaywrightError as error:
-            return _missing(f"The PDF could not be fetched: {error.message.splitlines()[0]}")
+            why = error.message.splitlines()[0].removeprefix("Frame.evaluate: ").rstrip(".")
+            return _missing(f"The PDF could not be fetched within {left:.0f} seconds: {why}.")
         if answer["status"] == 200:
             break
         if time.monotonic() + _AGAIN_MS / 1000 > deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,13 @@ BY_MAIL = "The claim number will be sent to you by e-mail."
 GOLDEN_NUMBER = "WC-2026-004217-U"
 GOLDEN_PAGE = f"""<h1>Claim submitted</h1><p>Thank you.</p><p>{BY_MAIL}</p>"""
 _HOLDS = """["RO {repair_order}", "Line {line}", "Coverage {coverage}", "VIN {vin}", "Dealer {dealer_code}"]"""
+
+
+SAMPLE = Filing(
+    id=1, oem="aurora", kind="warranty", dealer="10234", business_key="", reference=GOLDEN_NUMBER,
+    fields={"repair_order": "RO-77", "line": "1", "coverage": "basic", "vin": "1HGCM82603A100001", "complaint": "X"},
+    attachments=[], filed_at=datetime(2026, 11, 26, tzinfo=UTC), post_id=None, disposition="submitted",
+)  # fmt: skip
 
 
 class PaperAurora(Aurora):
@@ -102,15 +110,12 @@ def packs(folder: Path, gives: str, history: bool = False, hours: int = 36) -> P
 def _golden(folder: Path, gives: str) -> None:
     page = GOLDEN_PAGE if gives == "mail" else GOLDEN_PAGE.replace(BY_MAIL, "")
     (folder / "given.html").write_text(page)
-    filing = Filing(1, "aurora", "warranty", "10234", "", GOLDEN_NUMBER, {
-        "repair_order": "RO-77", "line": "1", "coverage": "basic", "vin": "1HGCM82603A100001", "complaint": "NOISE",
-    }, [], None, None, "submitted")  # type: ignore[arg-type]  # fmt: skip
     if gives == "pdf":
         name = "given.pdf"
-        (folder / name).write_bytes(right(filing)[1])
+        (folder / name).write_bytes(right(SAMPLE)[1])
     else:
         name = "given.eml"
-        (folder / name).write_text(f"From: {SENDER}\nSubject: {SUBJECT}\n\n" + "\n".join(lines(filing)))
+        (folder / name).write_text(f"From: {SENDER}\nSubject: {SUBJECT}\n\n" + "\n".join(lines(SAMPLE)))
     claim = "{repair_order: RO-77, line: '1', coverage: Basic (bumper to bumper), vin: 1HGCM82603A100001"
     claim += ", dealer_code: '10234'}"
     (folder / "golden.yaml").write_text(f"""goldens:
