@@ -124,7 +124,7 @@ def blue(pixel: tuple[int, int, int]) -> bool:
     return pixel[0] < 60 and 90 < pixel[1] < 130 and pixel[2] > 150
 
 
-def _soon(look: Callable[[], Any], seconds: float = 20.0) -> Any:
+def _soon(look: Callable[[], Any], seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := look():
@@ -196,7 +196,7 @@ def stage(running: Simulator, ledger: Ledger, database_url: str, tmp_path: Path)
         f"{PREFIX}HOME": str(tmp_path),
         f"{PREFIX}DATABASE_URL": database_url,
         f"{PREFIX}PORTAL_URL_AURORA": running.http_url,
-        f"{PREFIX}PERSON_MINUTES": "1",
+        f"{PREFIX}PERSON_MINUTES": "3",
         f"{PREFIX}CRM_URL": "https://crm.example",
         **{
             EnvironmentSecrets.where(name): value
@@ -242,7 +242,7 @@ def test_a_person_signs_in_at_the_desk_and_the_run_goes_on_and_files_the_claim_o
 
     def help_out() -> None:
         here = ana.finds()
-        (alert,) = stage.ledger.alerts()
+        (alert,) = _soon(stage.ledger.alerts)
         assert (alert.kind, alert.dealer, alert.run_id) == (AlertKind.PERSON_NEEDED, DEALER, "run-1")
         assert ana.get(f"{here}/picture").status_code == 404  # nobody sees it before it is theirs
         ana.post(f"{here}/take")
