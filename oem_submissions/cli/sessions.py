@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from oem_submissions.cli.console import AsJson, open_ledger, print_json, require_known, show_rows
 from oem_submissions.cli.errors import terminal
+from oem_submissions.domain.records import ShelvedSession
 
 sessions = typer.Typer(no_args_is_help=True, help="Sessions at portals that are kept, encrypted, for the next run.")
 
@@ -17,11 +19,18 @@ sessions = typer.Typer(no_args_is_help=True, help="Sessions at portals that are 
 def list_sessions(as_json: AsJson = False) -> None:
     """Every kept session: whose, since when it is signed in, until when it may be used. What is in it nobody sees."""
     with open_ledger() as ledger:
-        rows = [asdict(kept) for kept in ledger.kept_sessions()]
+        rows = [_row(kept) for kept in ledger.kept_sessions()]
     if as_json:
         print_json({"sessions": rows})
     else:
         show_rows(rows, "No session is kept.")
+
+
+def _row(kept: ShelvedSession) -> dict[str, str]:
+    return {
+        name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+        for name, value in asdict(kept).items()
+    }
 
 
 @sessions.command("forget")
