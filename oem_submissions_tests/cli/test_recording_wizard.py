@@ -112,8 +112,8 @@ def walked(project: Path) -> Path:
     with Simulator(skins=[Lyra]) as simulator, runtime, closed_page(runtime.browser()) as closed:
         person = Person(port, "/lyra", [
             ("1/5", None, ""), ("2/5", signs_in, ""), ("a next page?", None, ""), ("a next page?", names_the_part, ""),
-            ("a next page?", says_why, ""), ("a next page?", None, "-"), ("3/5", is_refused, ""), ("4/5", files_another, ""),
-            ("5/5", looks_at_the_list, ""),
+            ("a next page?", says_why, ""), ("a next page?", None, "-"), ("3/5", is_refused, ""),
+            ("4/5", files_another, ""), ("5/5", looks_at_the_list, ""),
         ])  # fmt: skip
         simulator.client.add_account("lyra", "D0417", TYPED["user"], TYPED["password"], "Lakeside", None)
         try:
