@@ -54,8 +54,9 @@ class Adapter(PortalAdapter):
 
 
 def closes_the_window(page: Page) -> None:
-    with page.context.expect_page():
+    with page.context.expect_page() as opened:
         page.close()
+    opened.value.wait_for_url("**/lyra/**")
 
 
 def begins(page: Page) -> None:
