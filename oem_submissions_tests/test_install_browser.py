@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
-from oem_submissions.portal.browser import find_browser
+from oem_submissions.domain.failures import ConfigurationError
+from oem_submissions.portal.browser import VARIABLE, find_browser, launch_headed
 
 APT = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -52,3 +54,10 @@ def test_where_none_can_be_had_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("No headless Chromium could be installed: install your system's")
+
+
+def test_a_screen_that_is_not_there_is_said_in_one_sentence() -> None:
+    with sync_playwright() as playwright, pytest.raises(ConfigurationError, match="opens no window on DISPLAY=:4711"):
+        launch_headed(playwright, {"DISPLAY": ":4711", VARIABLE: "/bin/false"})
+    with sync_playwright() as playwright, pytest.raises(ConfigurationError, match="This machine has no screen"):
+        launch_headed(playwright, {VARIABLE: "/bin/false"})

@@ -208,9 +208,10 @@ def simulator(
     port: Annotated[int, typer.Option(help="Of http; 0 takes any.")] = 8700,
     state: Annotated[Path | None, typer.Option(help="Where it keeps what it filed; in memory without.")] = None,
     skin: Annotated[list[str] | None, typer.Option(help="module:Class of one more portal; may be repeated.")] = None,
+    accounts: Annotated[bool, typer.Option("--accounts", help="Make a log-in for each portal, and print it.")] = False,
 ) -> None:
     """The simulated portals and CRM alone."""
-    words = ["--port", str(port)] + (["--state", str(state)] if state else [])
+    words = ["--port", str(port)] + (["--state", str(state)] if state else []) + ["--accounts"] * accounts
     words += [word for name in skin or () for word in ("--skin", name)]
     os.execv(sys.executable, [sys.executable, "-m", "oem_submissions.simulator", *words])  # noqa: S606 - no shell, our own module
 

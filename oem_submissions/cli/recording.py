@@ -171,6 +171,7 @@ def _stop(
 NOTHING: Mapping[str, Any] = {
     "words": {}, "columns": {}, "paths": {}, "sent_format": "", "refused_text": "", "labels": {}, "names": {},
     "choices": {}, "golden_reference": "", "reference": "", "login_names": None, "steps": [],
+    "trouble": [],
 }  # fmt: skip
 """The skin of a portal of which nothing was recorded."""
 
@@ -467,6 +468,7 @@ def _skin(
         "golden_reference": reference or "",
         "reference": _numbered(reference) if reference else "",
         "login_names": known.login_names,
+        "trouble": [visible(one) for one in known.trouble],
         "steps": [list(step.fields) for step in known.steps] if len(known.steps) > 1 else [],
     }  # fmt: skip
 

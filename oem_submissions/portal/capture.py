@@ -56,6 +56,8 @@ _MARK_SECRETS = f"""(shown) => {{
   for (const element of secret) element.setAttribute("{_MARK}", "");
   return secret.length;
 }}"""
+_TO_TOP = """() => scrollTo({left: 0, top: 0, behavior: "instant"})"""
+"""A page that gets shorter as its secrets are hidden is scrolled anew then, and masks lie beside what they cover."""
 _MEASURE = """() => {
   const {scrollWidth, scrollHeight} = document.documentElement;
   return [scrollWidth, scrollHeight, scrollX, scrollY];
@@ -87,6 +89,7 @@ def picture(
     frames = [frame for frame in page.frames if not frame.is_detached()]
     try:
         with veil.veiled(frames, scrubber):
+            page.evaluate(_TO_TOP)
             if meanwhile is not None:
                 meanwhile()
             data, boxes = _photograph(page, frames, _harmless(shown or {}, scrubber))

@@ -487,12 +487,16 @@ def _spread(views: Sequence[_View], wanted: Sequence[Wanted]) -> dict[str, tuple
         (page, at)
         for page, view in enumerate(views)
         for at, one in enumerate(view.controls)
-        if one["form"] == _form_on(view) and one["type"] != "file" and not one["readonly"]
+        if one["form"] == _form_on(view) and one["type"] != "file"
         and not (len(views) > 1 and one["unseen"] and (one["name"], one["id"]) in shown)
     ]  # fmt: skip
-    wordings = {one.name: one.wordings for one in wanted}
-    found = matched(wordings, [views[page].controls[at].said for page, at in places])
-    return {name: places[number] for name, number in found.items()}
+    found: dict[str, tuple[int, int]] = {}
+    for readonly in (False, True):  # what the page fills in by itself is a field only where no other control is
+        wordings = {one.name: one.wordings for one in wanted if one.name not in found}
+        these = [(page, at) for page, at in places if views[page].controls[at]["readonly"] == readonly]
+        said = [views[page].controls[at].said for page, at in these]
+        found |= {name: these[number] for name, number in matched(wordings, said).items()}
+    return found
 
 
 def _markers(told: Sequence[tuple[list[str], str | None]]) -> list[dict[str, Any] | None]:
@@ -573,6 +577,9 @@ def _field(view: _View, known: Recognised, place: Place, one: Wanted, seen: Seen
     if one.critical:
         known.said[*place, "witness"] = witness
     known.said[*place, "kind"] = _kind(seen)
+    if seen["readonly"]:
+        known.said[*place, "computed"] = True
+        known.trouble.append(f"the page fills in '{one.name}' by itself: give the simulated portal that script")
     if radios is not None:
         known.said[*place, "options"] = radios
         known.radios[one.name] = {radio["label"]: view.css(radio.handle) for radio in seen.radios}
@@ -671,7 +678,8 @@ def _files_the_claim(view: _View, known: Recognised, form: Place, number: int, p
 
 
 def _leads_on(view: _View, known: Recognised, place: Place, number: int, path: str | None, clicked: str) -> None:
-    inside = [one for one in view.clickable if one["role"] == "button" and one["form"] in (number, -1) and one["name"]]
+    buttons = [one for one in view.clickable if one["role"] == "button" and one["name"]]
+    inside = [one for one in buttons if number < 0 or one["form"] in (number, -1)]
     called = [one for one in inside if one["name"] == clicked]
     plain = [one for one in inside if _tokens(one["name"]) & _GOES_ON and not _tokens(one["name"]) & _KEEPS]
     chosen = next((found[0] for found in (called, plain, inside) if len(found) == 1), None)
@@ -680,6 +688,8 @@ def _leads_on(view: _View, known: Recognised, place: Place, number: int, path: s
         return
     known.said[*place, "next"] = {"click": _said_of(chosen)}
     known.steps[-1].button = view.css(chosen.handle)
+    if number < 0 <= chosen["form"]:
+        path = _path(view.frame.query_selector_all("form")[chosen["form"]].get_attribute("action"), view.page)
     goes = chosen.handle.get_attribute("formaction")
     known.paths[f"step{len(known.steps)}"] = (_path(goes, view.page) if goes else None) or path or ""
     if not chosen["sends"]:
@@ -695,6 +705,11 @@ def _files(view: _View, known: Recognised, place: Place, step: FormStep) -> None
         known.said[*place, 0, "find"] = where
         known.labels["files"] = files[0].words
         step.takes_files = True
+        if files[0]["form"] < 0:
+            known.trouble.append(
+                "the control for files is in no form, so a script sends them: say in `attachments` by `row` and `shown`"
+                " how the page lists what arrived, and give the simulated portal that script"
+            )
     else:
         known.hints[place] = f"the page has {len(files)} controls for files"
 
@@ -705,6 +720,8 @@ def _confirmation(view: _View, known: Recognised, form: Place, reference: str | 
     known.hints[*place, "reference"] = _named([caption for caption, _ in pairs], "numbers stand beside")
     if (heading := view.heading()) is not None:
         known.said[*place, "marker"] = {"role": "heading", "name": heading}
+    if view.page.popup:
+        known.said[*place, "where"] = "popup"
     found = view.frame.evaluate_handle(_HOLDING, reference).as_element() if reference else None
     if found is None or reference is None:
         if reference:

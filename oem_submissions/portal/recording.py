@@ -70,7 +70,7 @@ _SNAPSHOT = """() => {
   const kept = new Set(["id", "class", "name", "for", "type", "role", "method", "action", "enctype", "href", "required",
                         "readonly", "disabled", "multiple", "maxlength", "rows", "cols", "colspan", "rowspan", "scope",
                         "placeholder", "title", "aria-label", "aria-labelledby", "aria-required", "aria-level",
-                        "aria-current", "data-testid", "formaction"]);
+                        "aria-current", "data-testid", "formaction", "form"]);
   const captions = ["button", "submit", "reset"];
   const escaped = text => text.replace(/[&<>"]/g, one => `&#${one.charCodeAt(0)};`);
   const tag = (node, name, more) => {
@@ -125,6 +125,8 @@ class RecordedPage:
     """The link or button that was clicked to get there; empty when nobody knows."""
     sent: tuple[str, str] | None = None
     """Method and path of what was sent to the portal last, before it showed; None when nobody knows."""
+    popup: bool = False
+    """Whether it is a window that another page has opened."""
     frame: str = ""
     """The CSS of the frame that shows it; empty for a page of its own."""
 
@@ -317,7 +319,8 @@ class Recorder:
         for frame in page.frames:
             try:
                 where = str(frame.frame_element().evaluate(PATH)) if frame.parent_frame else ""
-                seen.append(replace(snapshot(frame), came_by=came_by, sent=sent, frame=where))
+                shown = replace(snapshot(frame), came_by=came_by, sent=sent, popup=page.opener() is not None)
+                seen.append(replace(shown, frame=where))
             except PlaywrightError as error:
                 if not is_leaving(error):
                     raise

@@ -51,7 +51,7 @@ _REDRAW = """([keep, lines, css, scope, marks]) => {
       if (kept.has(key)) return [[key, escaped(value)]];
       if (key === "style") return [[key, "display: none"]];
       if (key === "value" && name === "button") return css.includes(`"${value}"`) ? [[key, escaped(value)]] : [];
-      if (["id", "for", "name", "data-testid"].includes(key))
+      if (["id", "for", "name", "form", "data-testid"].includes(key))
         return inside || css.includes(value) ? [[key, escaped(value)]] : [];
       if (key === "class") {
         const named = value.split(/\\s+/).filter(one => one && css.includes(`.${one}`));

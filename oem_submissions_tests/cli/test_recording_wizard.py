@@ -53,6 +53,12 @@ class Adapter(PortalAdapter):
     cadence = Cadence("0 */2 * * 1-6", timezone="America/Chicago", period="day")
 
 
+def closes_the_window(page: Page) -> None:
+    with page.context.expect_page() as opened:
+        page.close()
+    opened.value.wait_for_url("**/lyra/**")
+
+
 def begins(page: Page) -> None:
     page.get_by_role("link", name="Return a part").click()
     page.get_by_label("Pieces").wait_for()
@@ -111,9 +117,10 @@ def walked(project: Path) -> Path:
     )
     with Simulator(skins=[Lyra]) as simulator, runtime, closed_page(runtime.browser()) as closed:
         person = Person(port, "/lyra", [
-            ("1/5", None, ""), ("2/5", signs_in, ""), ("a next page?", None, ""), ("a next page?", names_the_part, ""),
-            ("a next page?", says_why, ""), ("a next page?", None, "-"), ("3/5", is_refused, ""), ("4/5", files_another, ""),
-            ("5/5", looks_at_the_list, ""),
+            ("1/5", closes_the_window, ""), ("2/5", signs_in, ""), ("a next page?", None, ""),
+            ("a next page?", names_the_part, ""), ("a next page?", says_why, ""), ("a next page?", None, "-"),
+            ("3/5", is_refused, ""),
+            ("4/5", files_another, ""), ("5/5", looks_at_the_list, ""),
         ])  # fmt: skip
         simulator.client.add_account("lyra", "D0417", TYPED["user"], TYPED["password"], "Lakeside", None)
         try:
@@ -121,6 +128,7 @@ def walked(project: Path) -> Path:
                 pages = recording.walk(walking, closed, person.ask, told.append)
         finally:
             person.leave()
+        assert any(said.startswith("The window was closed, and is open again at ") for said in told)
         assert "That page was read already: go on to the next, or answer with - if there is none." in told
         draft = drafted(NEW, pages, closed, ANSWERS, None)
         assert draft.left == ()

@@ -148,7 +148,9 @@ def test_a_real_list_that_tells_ages_is_swept_and_polled_by_the_times_in_its_too
         number = str(trial.claim(claim_id).reference)
         by_hand = {"field_repair_order": "RO-BY-HAND", "field_repair_line": "1", "field_coverage": "Basic"}
         act_as_a_person(trial, "/newticket", {"field_summary": "By hand", "submit": "Create ticket", **by_hand})
-        act_as_a_person(trial, f"/ticket/{number[1:]}", {"action": "resolve", "submit": "Submit changes"})
+        act_as_a_person(trial, f"/ticket/{number[1:]}", {
+            "action": "resolve", "action_resolve_resolve_resolution": "fixed", "submit": "Submit changes",
+        })  # fmt: skip
         dealer, services = trial.account.dealer, trial.services
         sweep = sweep_account(services.reader("trac", dealer, "sweep", "worker", trial.stage.portal)).sweep
         assert ([found.kind for found in sweep.findings], sweep.conclusive) == ([Kind.HAND_KEYED], True)
@@ -164,7 +166,7 @@ def act_as_a_person(trial: Trial, path: str, fields: dict[str, str]) -> None:
         session.auth = (account.username, account.password)
         session.get(f"{real(trial).http_url}/login", timeout=30)
         kept = dict(
-            re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', session.get(url, timeout=30).text)
+            re.findall(r'<input type="hidden" name="([^"]+)"\s+value="([^"]*)"', session.get(url, timeout=30).text)
         )
         answer = session.post(url, data={"action": "create"} | kept | fields, timeout=30, allow_redirects=False)
     assert answer.status_code == 303, answer.text[:2000]
