@@ -405,7 +405,7 @@ class EvidenceStore(Protocol):
 
 @dataclass(frozen=True)
 class WrappedKey:
-    """A claim's data key, encrypted under a master key."""
+    """A data key, of a claim or of a box, encrypted under a master key."""
 
     wrapped: bytes = field(repr=False)
     wrapped_by: str
@@ -430,12 +430,36 @@ class DataKeys(Protocol):
 class MasterKey(Protocol):
     """Encrypts data keys. Raises `EvidenceUnavailable` when it can't be used, or is not the one that it was."""
 
-    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
-        """The data key, encrypted for this claim."""
+    def wrap(self, name: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for the claim, or the other thing, of this name."""
         ...
 
-    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+    def unwrap(self, name: str, key: WrappedKey) -> bytes:
         """The data key."""
+        ...
+
+
+class Box(Protocol):
+    """Encrypts and decrypts the pieces of one thing that is kept for a while and is no evidence."""
+
+    def seal(self, what: str, data: bytes) -> bytes:
+        """The piece, encrypted; other bytes each time."""
+        ...
+
+    def open(self, what: str, sealed: bytes) -> bytes:
+        """The piece. Raises `EvidenceUnavailable` when it was changed, or is another one."""
+        ...
+
+
+class Vault(Protocol):
+    """Makes boxes. Raises `EvidenceUnavailable` as `MasterKey` does."""
+
+    def new(self, name: str) -> tuple[WrappedKey, Box]:
+        """A box of its own for the thing of this name, and its key to keep."""
+        ...
+
+    def box(self, name: str, key: WrappedKey) -> Box:
+        """The box that was made for it."""
         ...
 
 

@@ -43,6 +43,7 @@ from oem_submissions.evidence.signing import PUBLIC_KEYS, KmsSigner, LocalSigner
 from oem_submissions.evidence.store_directory import DirectoryStore
 from oem_submissions.evidence.store_s3 import S3Place, S3Store
 from oem_submissions.evidence.timestamps import TimestampAuthority, read_certificates, stamp_problem
+from oem_submissions.evidence.vault import Vault
 from oem_submissions.evidence.verify import verify_bundle
 from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.store import Ledger, ledger_engine
@@ -253,8 +254,13 @@ def aws_client(service: str, **options: Any) -> Any:
         ) from error
 
 
+def vault(settings: Settings) -> Vault:
+    """What encrypts that which is kept for a while and is no evidence."""
+    return Vault(master_key(settings))
+
+
 def master_key(settings: Settings) -> LocalMasterKey | KmsMasterKey:
-    """What the data keys of claims are encrypted under."""
+    """What data keys are encrypted under."""
     if settings.personal_key is None:
         return LocalMasterKey(settings.keys / "personal-data.key")
     return KmsMasterKey(lambda: aws_client("kms"), settings.personal_key.removeprefix("awskms:"))

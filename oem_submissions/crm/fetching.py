@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Collection, Iterable
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,9 +23,17 @@ from oem_submissions.crm.transport import TIMEOUT
 from oem_submissions.ports import CrmFileRefused, CrmUnavailable
 
 _CHUNK = 64 * 1024
+SECONDS = 300.0
+"""That a whole attachment may take: a host that sends a byte now and then would keep a worker for days."""
 
 
-def fetch(url: str, max_bytes: int, private_hosts: Collection[str] = (), ca_file: Path | None = None) -> bytes:
+def fetch(
+    url: str,
+    max_bytes: int,
+    private_hosts: Collection[str] = (),
+    ca_file: Path | None = None,
+    seconds: float = SECONDS,
+) -> bytes:
     """The bytes at a CRM-supplied address. Raises `CrmFileRefused` or `CrmUnavailable`, neither with the whole address.
 
     `private_hosts` may be in a private network, and speak http.
@@ -45,7 +55,8 @@ def fetch(url: str, max_bytes: int, private_hosts: Collection[str] = (), ca_file
     try:
         with pool:
             answer = pool.urlopen("GET", target, headers=headers, redirect=False, preload_content=False)
-            return _body(answer, host, max_bytes)
+            with _in_time(answer, host, seconds):
+                return _body(answer, host, max_bytes)
     except HTTPError as error:
         raise CrmUnavailable(
             f"The attachment at {host} did not come ({type(error).__name__}); it is tried again by itself."
@@ -85,6 +96,31 @@ def _is_public(address: str) -> bool:
     one = ipaddress.ip_address(address.partition("%")[0])
     inner = (one.ipv4_mapped or one.sixtofour or (one.teredo and one.teredo[1])) if one.version == 6 else None
     return one.is_global and not one.is_multicast and (inner is None or inner.is_global)
+
+
+@contextmanager
+def _in_time(answer: urllib3.BaseHTTPResponse, host: str, seconds: float) -> Iterator[None]:
+    """What is cut off is never taken for a whole file, however its end was announced."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        try:
+            answer.shutdown()
+        except (OSError, RuntimeError, ValueError):
+            pass  # it has just ended by itself
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late.is_set():
+            raise CrmUnavailable(
+                f"The attachment at {host} did not come whole within {seconds:g} s; it is tried again by itself."
+            )
 
 
 def _body(answer: urllib3.BaseHTTPResponse, host: str, max_bytes: int) -> bytes:

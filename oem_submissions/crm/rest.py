@@ -148,9 +148,10 @@ class RestCrm:
                 values, listed = self._values(answer, self._id(item)), _at(call.values, item)
                 outcome, record = self._mapping.outcome.names().values(), self._mapping.record.names()
                 missing = {name for name in outcome if name not in values}
-                missing |= {name for name in record if not _has(values, name) or not _has(listed, name)}
+                missing |= {name for name in record if not _has(values, name)}
+                missing |= {name for name in (*record, self._mapping.outcome.status) if not _has(listed, name)}
                 self._require_guard(answer)
-                return sorted(missing | ({self._mapping.outcome.status} - set(listed)))
+                return sorted(missing)
         return None
 
     # --- reading ---
@@ -168,7 +169,8 @@ class RestCrm:
                 if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                     raise TypeError("there is no list of records")
                 listed |= {self._id(item) for item in items}
-                total = _at(call.total, answer.json()) if call.total else None
+                announced = _at(call.total, answer.json()) if call.total else None
+                total = None if announced is None else int(announced)
                 following = self._following(paging, answer, where, query, number, items, len(listed))
             yield items
             if following is None:
@@ -177,7 +179,7 @@ class RestCrm:
             if (mark := f"{where} {sorted(query.items())}") in seen:
                 raise CrmUnavailable(f"{self._mapping.name} did not list all records: its pages go round in circles.")
             seen.add(mark)
-        if total is not None and len(listed) < int(total):
+        if total is not None and len(listed) < total:
             why = f"it announced {total} and gave {len(listed)}; it is tried again by itself"
             raise CrmUnavailable(f"{self._mapping.name} did not list all records: {why}.")
 

@@ -1,6 +1,6 @@
-"""What the data keys of claims are encrypted under: a key file of this machine, or a key in AWS KMS.
+"""What data keys are encrypted under: a key file of this machine, or a key in AWS KMS.
 
-The data keys themselves, and what they encrypt, are `personal`'s business.
+The data keys themselves, and what they encrypt, are the business of `personal` and `vault`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class LocalMasterKey:
             return f"{self._path}, which is made when first needed: keep a copy, or personal data is lost with it"
         return f"{self._path} ({self.name})"
 
-    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
-        """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""
-        return WrappedKey(AESSIV(self._key()).encrypt(data_key, [claim_id.encode()]), self.name)
+    def wrap(self, name: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for the thing of this name. Raises `EvidenceUnavailable`."""
+        return WrappedKey(AESSIV(self._key()).encrypt(data_key, [name.encode()]), self.name)
 
-    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+    def unwrap(self, name: str, key: WrappedKey) -> bytes:
         """The data key. Raises `EvidenceUnavailable` when it was encrypted under another master key."""
         try:
             if key.wrapped_by == self.name:
-                return AESSIV(self._key()).decrypt(key.wrapped, [claim_id.encode()])
+                return AESSIV(self._key()).decrypt(key.wrapped, [name.encode()])
         except InvalidTag as error:
-            raise EvidenceUnavailable(f"The ledger's data key of claim {claim_id} was changed.") from error
+            raise EvidenceUnavailable(f"The ledger's data key of {name} was changed.") from error
         raise EvidenceUnavailable(
-            f"The personal data of claim {claim_id} is under the master key {key.wrapped_by}, and {self._path} is"
+            f"What is kept of {name} is under the master key {key.wrapped_by}, and {self._path} is"
             f" {self.name}: put the right key back, or set OEM_SUBMISSIONS_PERSONAL_KEY as it was."
         )
 
@@ -61,7 +61,7 @@ class LocalMasterKey:
 
 
 class KmsMasterKey:
-    """`ports.MasterKey` in AWS KMS: the claim's id is the encryption context, so that no key opens another claim."""
+    """`ports.MasterKey` in AWS KMS: the name is the encryption context, so that no key opens another claim."""
 
     def __init__(self, client: Callable[[], Any], key_id: str) -> None:
         self._client = client
@@ -77,25 +77,25 @@ class KmsMasterKey:
         self.unwrap("doctor", self.wrap("doctor", bytes(64)))
         return f"{self.name} encrypts and decrypts"
 
-    def wrap(self, claim_id: str, data_key: bytes) -> WrappedKey:
-        """The data key, encrypted for this claim. Raises `EvidenceUnavailable`."""
-        answer = self._ask("encrypt", claim_id, KeyId=self._key_id, Plaintext=data_key)
+    def wrap(self, name: str, data_key: bytes) -> WrappedKey:
+        """The data key, encrypted for the thing of this name. Raises `EvidenceUnavailable`."""
+        answer = self._ask("encrypt", name, KeyId=self._key_id, Plaintext=data_key)
         return WrappedKey(answer["CiphertextBlob"], self.name)
 
-    def unwrap(self, claim_id: str, key: WrappedKey) -> bytes:
+    def unwrap(self, name: str, key: WrappedKey) -> bytes:
         """The data key; KMS finds the key that it was encrypted under. Raises `EvidenceUnavailable`."""
         if not key.wrapped_by.startswith(_KMS):
             raise EvidenceUnavailable(
-                f"The personal data of claim {claim_id} is under the master key {key.wrapped_by}, not under one of KMS:"
+                f"What is kept of {name} is under the master key {key.wrapped_by}, not under one of KMS:"
                 " leave OEM_SUBMISSIONS_PERSONAL_KEY unset where that key file is."
             )
-        answer = self._ask("decrypt", claim_id, CiphertextBlob=key.wrapped, KeyId=key.wrapped_by.removeprefix(_KMS))
+        answer = self._ask("decrypt", name, CiphertextBlob=key.wrapped, KeyId=key.wrapped_by.removeprefix(_KMS))
         return bytes(answer["Plaintext"])
 
-    def _ask(self, what: str, claim_id: str, **words: Any) -> dict[str, Any]:
+    def _ask(self, what: str, name: str, **words: Any) -> dict[str, Any]:
         remedy = "Check the key, this machine's right to use it, and the network."
         try:
-            return dict(getattr(self._client(), what)(EncryptionContext={"claim": claim_id}, **words))
+            return dict(getattr(self._client(), what)(EncryptionContext={"claim": name}, **words))
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "an error")
             raise EvidenceUnavailable(f"KMS did not {what} with {self.name}: {code}. {remedy}") from error

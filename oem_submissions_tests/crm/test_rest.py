@@ -97,12 +97,15 @@ class Scripted:
     """The next request whose path holds the text gets the answer."""
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path with query, authorization."""
+    guards: list[str] = field(default_factory=list)
+    """The times that writes were bound to."""
     tokens: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         path, query = request.url.path, request.url.query
         self.seen.append((request.method, path + (f"?{query}" if query else ""), request.headers.get("x-key", "")))
+        self.guards += [request.headers[name] for name in ("if-unmodified-since",) if name in request.headers]
         await self._answer(request, path)(scope, receive, send)
 
     def _answer(self, request: Request, path: str) -> Response:
@@ -233,6 +236,7 @@ def test_a_limit_is_waited_for_as_long_as_there_is_patience(api: Api) -> None:
         JSONResponse({"items": [{"id": 1}], "count": 1}),
         JSONResponse({"items": [row(1, changed="yesterday")], "count": 1}),
         JSONResponse({"items": [], "count": 3}),
+        JSONResponse({"items": [], "count": "three"}),
         JSONResponse({"items": {}, "count": 0}),
         RedirectResponse("https://127.0.0.1:9/", 307),
         Response("{}", headers={"Content-Encoding": "gzip"}),
@@ -257,6 +261,17 @@ def test_a_next_page_elsewhere_never_gets_our_token(api: Api, paging: dict[str, 
         list(api.make(list={**API["list"], "total": None, "paging": paging}).due_records())
 
 
+def test_pages_are_followed_by_the_link_in_the_header(api: Api) -> None:
+    link = {"Link": f'<{api.make()._mapping.url}/claims?page=2>; rel="next", <x>; rel="last"'}
+    api.app.answers += [
+        ("/claims", JSONResponse({"items": [row(1)]}, headers=link)),
+        ("/claims", JSONResponse({"items": [row(2)]})),
+    ]
+    crm = api.make(list={**API["list"], "total": None, "paging": {"style": "link"}})
+    assert [record.record_id for record in crm.due_records()] == ["1", "2"]
+    assert [path for _, path, _ in api.app.seen if path != "/token"] == ["/claims", "/claims?page=2"]
+
+
 def test_pages_that_go_round_in_circles_end(api: Api) -> None:
     api.app.answers += [("/claims", JSONResponse({"items": [row(1)], "next": "x"})) for _ in range(5)]
     paging = {"style": "cursor", "path": "next", "parameter": "cursor"}
@@ -278,6 +293,19 @@ def test_a_version_field_guards_as_an_etag_does(api: Api) -> None:
         ("/claims/1", Response(status_code=409)),
         ("/claims/1", JSONResponse({"claim": row(1, rev=5, submission_reference="theirs")})),
     ]
+    with pytest.raises(CrmRecordConflict, match="theirs"):
+        crm.write_outcome("1", FILED)
+
+
+def test_a_time_guards_by_the_second(api: Api) -> None:
+    crm = api.make(write={**API["write"], "guard": {"type": "unmodified_since"}})
+    when = {"Last-Modified": "Tue, 10 Nov 2026 08:00:00 GMT"}
+    there = JSONResponse({"claim": row(1)}, headers=when)
+    api.app.answers += [("/claims/1", there), ("/claims/1", Response(status_code=204))]
+    crm.write_outcome("1", FILED)
+    assert api.app.guards == [when["Last-Modified"]]
+    theirs = JSONResponse({"claim": row(1, submission_reference="theirs")}, headers=when)
+    api.app.answers += [("/claims/1", there), ("/claims/1", Response(status_code=412)), ("/claims/1", theirs)]
     with pytest.raises(CrmRecordConflict, match="theirs"):
         crm.write_outcome("1", FILED)
 
@@ -311,6 +339,18 @@ def test_an_address_in_a_record_never_leads_into_our_own_network(api: Api, url: 
     assert record is not None
     with pytest.raises(CrmFileRefused):
         crm.download(record.files[0].file_id, 100)
+
+
+def test_a_file_is_of_the_kind_that_the_record_says(api: Api) -> None:
+    attached = [
+        {"id": 1, "name": "C:\\scans\\a.pdf", "href": "https://a.example/a", "what": "invoice"},
+        {"id": 2, "name": "b.png"},
+    ]
+    api.app.answers.append(("/claims/1", JSONResponse({"claim": row(1, files=attached)})))
+    crm = api.make(files={**API["files"], "kind": "what"})
+    record = crm.records(["1"])["1"]
+    assert record is not None
+    assert [(file.name, file.kind) for file in record.files] == [("a.pdf", "invoice"), ("b.png", "other")]
 
 
 def test_a_private_host_that_the_installation_allows_is_asked_without_credentials(api: Api) -> None:
