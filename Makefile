@@ -8,6 +8,9 @@ TEST_WORKERS ?= 2
 BENCH_ARGS ?=
 UP_ARGS ?=
 
+# Every process of the system imports the same code: what Python has compiled is kept, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made

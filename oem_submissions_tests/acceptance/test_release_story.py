@@ -11,8 +11,6 @@ import math
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date, timedelta
@@ -36,6 +34,7 @@ from oem_submissions.portal.proposal import Proposer
 from oem_submissions.services.submit import Partition
 from oem_submissions.settings import PREFIX, PROJECT, EnvironmentSecrets, read_settings
 from oem_submissions.simulator.server import Simulator
+from oem_submissions_tests.forks import run_command
 from oem_submissions_tests.making import warranty_payload
 from oem_submissions_tests.orchestration.test_filing_runs import sensor_tick
 from oem_submissions_tests.services.fakes import FakePortal
@@ -177,11 +176,10 @@ class World:
 
     def show(self) -> dict[str, Any]:
         """`oem-submissions release show aurora --json`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "oem_submissions.cli", "release", "show", OEM, "--json"],
-            env={**os.environ, **self.environment}, cwd=PROJECT, capture_output=True, check=True,
-        )  # fmt: skip
-        document: dict[str, Any] = json.loads(done.stdout)
+        out, err = (self.settings.home / name for name in ("show.out", "show.err"))
+        words = ("release", "show", OEM, "--json")
+        assert run_command(words, {**os.environ, **self.environment}, out, err, 60) == 0, err.read_text()
+        document: dict[str, Any] = json.loads(out.read_text())
         return document
 
     def states(self) -> dict[str, ReleaseState]:

@@ -63,16 +63,16 @@ def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
 def command(variables: dict[str, str], tmp_path: Path) -> Callable[..., Ended]:
     """Runs `oem-submissions WORDS` on this test's ledger, in a process that has everything imported."""
 
-    def run(*words: str) -> Ended:
+    def run(*words: str, **environment: str) -> Ended:
         out, err = tmp_path / "command.out", tmp_path / "command.err"
-        return Ended(run_command(words, variables, out, err, 120), out.read_text(), err.read_text())
+        return Ended(run_command(words, variables | environment, out, err, 120), out.read_text(), err.read_text())
 
     return run
 
 
 @pytest.fixture
 def whole_command(variables: dict[str, str]) -> Callable[..., Ended]:
-    """The same from the start of Python on, and with other variables: its terminal is measured at the import."""
+    """The same from the start of Python on: its terminal is measured at the import."""
 
     def run(*words: str, **environment: str) -> Ended:
         command = [sys.executable, "-m", "oem_submissions.cli", *words]
@@ -115,8 +115,8 @@ def test_a_look_up_tells_what_the_oem_decided(
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in shown
 
 
-def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(whole_command: Callable[..., Ended]) -> None:
-    ended = whole_command("enqueue", "nowhere")
+def test_an_unknown_oem_is_wrong_use_and_the_known_ones_are_named(command: Callable[..., Ended]) -> None:
+    ended = command("enqueue", "nowhere")
     assert ended.code == 2
     assert "aurora" in ended.err
     assert "borealis" in ended.err
@@ -138,13 +138,13 @@ def test_what_is_not_there_is_said_with_code_one(command: Callable[..., Ended]) 
     assert "Nothing is known under 'WC-0'" in ended.err
 
 
-def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(whole_command: Callable[..., Ended]) -> None:
-    ended = whole_command("status", OEM_SUBMISSIONS_DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:9/none")
+def test_a_database_that_does_not_answer_is_one_sentence_with_code_three(command: Callable[..., Ended]) -> None:
+    ended = command("status", OEM_SUBMISSIONS_DATABASE_URL="postgresql://nobody:hunter2@127.0.0.1:9/none")
     assert ended.code == 3
     assert "The ledger's database does not answer" in ended.err
     assert "Traceback" not in ended.err
     assert "hunter2" not in ended.err
-    debugged = whole_command("status", "--debug", OEM_SUBMISSIONS_DATABASE_URL="postgresql://x@127.0.0.1:9/n")
+    debugged = command("status", "--debug", OEM_SUBMISSIONS_DATABASE_URL="postgresql://x@127.0.0.1:9/n")
     assert "Traceback" in debugged.err
 
 

@@ -7,8 +7,6 @@ import os
 import re
 import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,8 @@ import pytest
 
 from oem_submissions.domain.desk_log import DeskAction, DeskEntry
 from oem_submissions.ledger.store import Ledger
-from oem_submissions_tests.forks import run_command
+from oem_submissions_tests.faults.world import wait_for
+from oem_submissions_tests.forks import run_command, start_command
 
 
 @pytest.fixture
@@ -52,6 +51,11 @@ def test_a_desk_for_everybody_needs_a_way_to_sign_in(command: Callable[..., tupl
             assert f"OEM_SUBMISSIONS_{name}" in err
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_machine_gets_a_token_and_the_desk_its_hash_only(
     command: Callable[..., tuple[int, str, str]], variables: dict[str, str], tmp_path: Path, ledger: Ledger
 ) -> None:
@@ -63,18 +67,19 @@ def test_a_machine_gets_a_token_and_the_desk_its_hash_only(
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     own = {made["variable"]: made["entry"], "OEM_SUBMISSIONS_DESK_URL": url}
-    words = [sys.executable, "-m", "oem_submissions.cli", "desk", "--port", str(port)]
-    with httpx.Client(transport=httpx.HTTPTransport(retries=20), trust_env=False, timeout=30) as http:
-        desk = subprocess.Popen(words, env=variables | own, stderr=subprocess.PIPE)
+    out, err = tmp_path / "desk.out", tmp_path / "desk.err"
+    with httpx.Client(trust_env=False, timeout=30) as http:
+        desk = start_command(("desk", "--port", str(port)), variables | own, out, err)
         try:
+            wait_for(lambda: listens(port), 60, "the desk to listen")
             assert http.get(f"{url}/health").text == "ok\n"
             assert http.get(f"{url}/").status_code == 401
             assert http.get(f"{url}/", headers={"Authorization": f"Bearer {made['token']}"}).status_code == 200
             assert http.get(f"{url}/", headers={"Authorization": f"Bearer {made['token']}x"}).status_code == 401
         finally:
             desk.terminate()
-            said = desk.communicate(timeout=30)[1].decode()
-    assert made["token"] not in said
+            desk.join(30)
+    assert made["token"] not in out.read_text() + err.read_text()
     key = tmp_path / "keys" / "desk-session.key"
     assert (len(key.read_bytes()), stat.S_IMODE(key.stat().st_mode)) == (32, 0o600)
     assert [line.entry.outcome for line in ledger.access_log()] == ["The token is not known here."]

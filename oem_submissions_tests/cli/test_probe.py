@@ -8,21 +8,21 @@ from pathlib import Path
 from oem_submissions.ledger.store import Ledger
 from oem_submissions.portal.packs import versions
 from oem_submissions.simulator.server import Simulator
-from oem_submissions_tests.cli.test_commands import Ended, variables, whole_command
+from oem_submissions_tests.cli.test_commands import Ended, command, variables, whole_command
 from oem_submissions_tests.portal.parts import SELECTORS
 
-__all__ = ["variables", "whole_command"]
+__all__ = ["command", "variables", "whole_command"]
 
 
 def test_a_probe_is_green_or_says_what_changed_and_proposes_the_next_pack(
-    whole_command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
+    command: Callable[..., Ended], whole_command: Callable[..., Ended], ledger: Ledger, tmp_path: Path
 ) -> None:
     with Simulator() as simulator:
         simulator.client.add_account("aurora", "10234", "jdoe", "secret-pw-7", "Lakeside Motors", None)
         secrets = {"USERNAME": "jdoe", "PASSWORD": "secret-pw-7"}
         environment = {f"OEM_SUBMISSIONS_SECRET_PORTAL_AURORA_10234_{name}": said for name, said in secrets.items()}
         environment["OEM_SUBMISSIONS_PORTAL_URL_AURORA"] = simulator.http_url
-        green = whole_command("probe", "aurora", "--dealer", "10234", "--json", **environment)
+        green = command("probe", "aurora", "--dealer", "10234", "--json", **environment)
         assert (green.code, green.document["red"], green.document["changes"]) == (0, False, [])
         assert green.document["stopped"] == {"warranty": "there is no claim to try it with"}
         simulator.client.set_fault("aurora", "renamed_label")
