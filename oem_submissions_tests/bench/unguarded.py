@@ -24,7 +24,7 @@ from oem_submissions.portal.schema import Form, FormPage
 from oem_submissions.portal.session import BrowserSession
 from oem_submissions.portal.steps import Walk
 from oem_submissions.portal.tunnel import SingleShotTunnel
-from oem_submissions.ports import Account, Prepared, Submission
+from oem_submissions.ports import Account, Prepared, SessionShelf, Submission
 
 LONG = 24 * 3600.0
 
@@ -109,7 +109,9 @@ class UnguardedPortal(BrowserPortal):
     """A portal of such sessions."""
 
     @contextmanager
-    def session(self, account: Account, *, attended: bool = True) -> Iterator[BrowserSession]:
+    def session(
+        self, account: Account, shelf: SessionShelf | None = None, *, attended: bool = True
+    ) -> Iterator[BrowserSession]:
         session = UnguardedSession(
             self._runtime.browser(), self._adapter, self._pack, self._base_url, account, self._limits, self._extra
         )
