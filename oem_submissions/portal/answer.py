@@ -302,14 +302,14 @@ class Asker:
                 return said
             self._walk.begin("post-shot")
             before, still = self._reading(), self._still()
-            pictured: list[Standing] = []
-            shot = self._photograph(lambda: pictured.extend(self._places()))  # noqa: B023 - called before it returns
+            pictured: list[list[Standing]] = [[]]
+            shot = self._photograph(lambda: pictured.append(self._places()))  # noqa: B023 - called before it returns
             self._walk.begin("reference")
             same = before is not None and before == self._reading() and before.verdict == verdict
             if before is not None and same and still is not None and still.is_so():
                 if shot is not None:
                     self._take_extras()
-                return self._dialog() or self._judge(before, shot, pictured)
+                return self._dialog() or self._judge(before, shot, pictured[-1])
         what = "The page said that the claim was taken, and did not stay so while it was read and photographed."
         return Unknown(ReasonCode.OUTCOME_UNKNOWN, what)
 

@@ -25,6 +25,8 @@ FRAMES = 100
 """Frames of a page that are read."""
 PICTURE_SECONDS = 30.0
 """For a picture: a page of 16,000 pixels takes some."""
+TRIES = 2
+"""Times that a page is photographed until what is to be masked stands still."""
 _ELEMENTS = 300_000
 """Elements that are looked through for shadow roots, whose text the body's `innerText` lacks."""
 _TEXT = """([characters, elements]) => {
@@ -56,8 +58,6 @@ _MARK_SECRETS = f"""(shown) => {{
   for (const element of secret) element.setAttribute("{_MARK}", "");
   return secret.length;
 }}"""
-_TO_TOP = """() => scrollTo({left: 0, top: 0, behavior: "instant"})"""
-"""A page that gets shorter as its secrets are hidden is scrolled anew then, and masks lie beside what they cover."""
 _MEASURE = """() => {
   const {scrollWidth, scrollHeight} = document.documentElement;
   return [scrollWidth, scrollHeight, scrollX, scrollY];
@@ -83,20 +83,25 @@ def picture(
 
     What the scrubber knows stands nowhere in it: in texts there are blocks instead, a shown control that holds it is
     masked. `meanwhile` sees the page as the picture does: blocks may be wider than what they hide, and move the rest.
-    Raises `CaptureFailed` when one of them may show, or when the picture is blank.
+    It is called before each try: a page may move just as it is photographed for the first time. (Chromium gives a text
+    area another height then, with some fonts.) Raises `CaptureFailed` when one of them may show, or when the picture is
+    blank.
     """
     scrubber = scrubber or Scrubber(Needles())
     frames = [frame for frame in page.frames if not frame.is_detached()]
     try:
         with veil.veiled(frames, scrubber):
-            page.evaluate(_TO_TOP)
-            if meanwhile is not None:
-                meanwhile()
-            data, boxes = _photograph(page, frames, _harmless(shown or {}, scrubber))
+            for _ in range(TRIES):
+                if meanwhile is not None:
+                    meanwhile()
+                data, boxes = _photograph(page, frames, _harmless(shown or {}, scrubber))
+                if _is_masked(data, boxes):
+                    break
+            else:
+                raise CaptureFailed("A secret on the page could not be masked, so no picture was kept.")
     except veil.Unveiled as error:
         raise CaptureFailed(f"{error}, so no picture was kept.") from error
     check_picture(data)
-    _check_masks(data, boxes)
     return Artifact(name, WEBP, data, datetime.now(UTC))
 
 
@@ -154,15 +159,13 @@ def _place(handle: ElementHandle, across: float, down: float) -> tuple[float, fl
     return (box["x"] + box["width"] / 2 + across, box["y"] + box["height"] / 2 + down)
 
 
-def _check_masks(data: bytes, middles: list[tuple[float, float]]) -> None:
+def _is_masked(data: bytes, middles: list[tuple[float, float]]) -> bool:
     """Every secret's middle must be under the mask's colour: a mask that matches nothing is ignored in silence."""
     if not middles:
-        return
+        return True
     image = pixels(data)
-    for x, y in middles:
-        inside = 0 <= x < image.width and 0 <= y < image.height
-        if not inside or image.getpixel((int(x), int(y))) != _MASK:
-            raise CaptureFailed("A secret on the page could not be masked, so no picture was kept.")
+    inside = [(int(x), int(y)) for x, y in middles if 0 <= x < image.width and 0 <= y < image.height]
+    return len(inside) == len(middles) and all(image.getpixel(place) == _MASK for place in inside)
 
 
 def check_picture(data: bytes) -> None:

@@ -141,6 +141,34 @@ def test_a_public_control_that_holds_a_secret_is_masked(page: Page) -> None:
     assert shots[1] == masked
 
 
+MOVES = """
+<p id=above style="height: 400px">Above</p><p>Customer <input value=secret></p><p style="height: 900px">Below</p>
+<script>
+  new MutationObserver((seen, observer) => {
+    if (!seen.some(one => [...one.addedNodes].some(node => node.nodeName === "STYLE"))) return;
+    above.style.height = "200px";
+    if (!ALWAYS) return observer.disconnect();
+    above.id = "";
+    document.body.prepend(Object.assign(document.createElement("p"), {id: "above", style: "height: 400px"}));
+  }).observe(document, {childList: true, subtree: true});
+</script>"""
+"""A page that sees that it is photographed, by the style that hides, and moves then."""
+
+
+def test_a_page_that_moves_as_it_is_photographed_first_is_photographed_again(page: Page) -> None:
+    page.set_content(MOVES.replace("ALWAYS", "false"))
+    tries: list[float] = []
+    picture(page, "x.webp", meanwhile=lambda: tries.append(page.locator("input").bounding_box()["y"]))  # type: ignore[index]
+    assert len(tries) == 2
+    assert tries[0] - tries[1] == 200
+
+
+def test_a_page_that_always_moves_is_not_photographed(page: Page) -> None:
+    page.set_content(MOVES.replace("ALWAYS", "true"))
+    with pytest.raises(CaptureFailed, match="could not be masked"):
+        picture(page, "x.webp")
+
+
 def test_the_values_never_enter_the_page(page: Page) -> None:
     page.set_content(f"<p>{REFERENCE}</p>")
     page.evaluate("""() => {
