@@ -79,6 +79,11 @@ from oem_submissions.ports import LedgerUnavailable, ReferenceTaken
 _TERM_FIELDS = ("repair_order", "vin", "vendor_invoice")
 
 
+_OPTIONS = "-c timezone=UTC -c statement_timeout=30000 -c idle_in_transaction_session_timeout=28000"
+"""Who stands still within a transaction loses it, and its locks, before others give up waiting for them; later than any
+key service may take to sign within one."""
+
+
 def ledger_engine(url: str) -> Engine:
     """An engine for a `postgresql://` URL: psycopg 3, short-lived connections checked before use, times in UTC."""
     driver_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -86,7 +91,7 @@ def ledger_engine(url: str) -> Engine:
         driver_url,
         pool_pre_ping=True,
         pool_size=5,
-        connect_args={"options": "-c timezone=UTC -c statement_timeout=30000", "connect_timeout": 10},
+        connect_args={"options": _OPTIONS, "connect_timeout": 10},
     )
     event.listen(engine, "handle_error", _say_unavailable)
     return engine

@@ -387,3 +387,13 @@ def test_the_lease_log_is_read_as_it_was_written(ledger: Ledger) -> None:
     ]
     assert log[0].at < ledger.now() < log[0].expires_at
     assert overlaps(log) == []
+
+
+def test_who_stands_still_in_a_transaction_loses_its_locks_before_others_give_up(ledger: Ledger) -> None:
+    with ledger._engine.connect() as connection:
+        names = ("idle_in_transaction_session_timeout", "statement_timeout")
+        idle, patience = (
+            connection.execute(text("SELECT setting::int FROM pg_settings WHERE name = :n"), {"n": name}).scalar_one()
+            for name in names
+        )
+    assert 23_000 < idle < patience
