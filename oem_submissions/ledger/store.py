@@ -106,6 +106,10 @@ def _say_unavailable(context: ExceptionContext) -> None:
             f"The ledger's database does not answer: {reason}. "
             "Check that PostgreSQL is up and OEM_SUBMISSIONS_DATABASE_URL."
         ) from context.original_exception
+    if isinstance(context.original_exception, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        raise LedgerUnavailable(
+            "The ledger's database has no tables yet, or those of an older version: run `oem-submissions migrate`."
+        ) from context.original_exception
 
 
 class Ledger(

@@ -19,6 +19,7 @@ from oem_submissions.domain.reasons import ReasonCode
 from oem_submissions.domain.records import Attempt, Claim, Lease
 from oem_submissions.domain.states import State
 from oem_submissions.ledger.chain import broken_links
+from oem_submissions.ledger.embedded import EmbeddedPostgres
 from oem_submissions.ledger.migrate import migrate
 from oem_submissions.ledger.store import Ledger, ledger_engine
 from oem_submissions.ledger.tables import APPEND_ONLY, metadata
@@ -397,3 +398,10 @@ def test_who_stands_still_in_a_transaction_loses_its_locks_before_others_give_up
             for name in names
         )
     assert 23_000 < idle < patience
+
+
+def test_a_database_that_was_never_migrated_is_said_in_a_sentence(postgres: EmbeddedPostgres) -> None:
+    engine = ledger_engine(postgres.url("never_migrated"))
+    with pytest.raises(LedgerUnavailable, match="run `oem-submissions migrate`"):
+        Ledger(engine).kept_sessions()
+    engine.dispose()
